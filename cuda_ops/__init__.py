@@ -1,0 +1,18 @@
+"""upfirdn2d, bias_act and modulated_epilogue: what StyleGAN-style networks need beside convolution."""
+
+from cuda_ops.activation import bias_act
+from cuda_ops.backend import backend_info, use_backend
+from cuda_ops.epilogue import modulated_epilogue
+from cuda_ops.resample import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+
+__all__ = [
+    "backend_info",
+    "bias_act",
+    "downsample2d",
+    "filter2d",
+    "modulated_epilogue",
+    "setup_filter",
+    "upfirdn2d",
+    "upsample2d",
+    "use_backend",
+]

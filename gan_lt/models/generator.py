@@ -1,0 +1,129 @@
+"""The generator: mapping and synthesis network, with truncation and the names of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from gan_lt.models.mapping import MappingNetwork
+from gan_lt.models.pretrained import Pretrained
+from gan_lt.models.synthesis import ARCHITECTURES, SynthesisNetwork
+
+
+class Generator(Pretrained, nn.Module):
+    """StyleGAN2 generator, conditional on a class index.
+
+    Args:
+        z_dim: size of the latent z.
+        num_classes: 0 for an unconditional network.
+        w_dim: size of the intermediate latent w.
+        resolution: of the images, a power of two, 4 to 1024.
+        img_channels: 1 or 3.
+        channel_base, channel_max: a layer at resolution r has min(channel_base / r, channel_max) channels.
+        mapping_layers: fully connected layers of the mapping network.
+        architecture: "skip", "resnet" or "orig".
+        conv_clamp: limit of every convolution's output (for half precision), or None.
+        w_avg_beta: decay of the running mean of w.
+        class_names: one for each class, in order; kept with the saved network.
+        class_counts: training images of each class; kept with the saved network.
+
+    Raises:
+        ValueError: an impossible size, an unknown architecture, names or counts that don't match num_classes.
+
+    Source: Karras et al., CVPR 2020; conditioning: Karras et al., NeurIPS 2020.
+
+    >>> import torch
+    >>> G = Generator(z_dim=8, num_classes=3, w_dim=8, resolution=8, img_channels=1, channel_max=8, mapping_layers=2)
+    >>> G(torch.randn(2, 8), torch.tensor([0, 2])).shape
+    torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        z_dim: int = 512,
+        num_classes: int = 10,
+        w_dim: int = 512,
+        resolution: int = 32,
+        img_channels: int = 3,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        mapping_layers: int = 8,
+        architecture: str = "skip",
+        conv_clamp: float | None = None,
+        w_avg_beta: float = 0.995,
+        class_names: Sequence[str] | None = None,
+        class_counts: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        check_sizes(resolution, img_channels, num_classes, channel_base, channel_max)
+        for name, value in [("z_dim", z_dim), ("w_dim", w_dim), ("mapping_layers", mapping_layers)]:
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture={architecture!r} must be one of {', '.join(ARCHITECTURES)}")
+        for name, values in [("class_names", class_names), ("class_counts", class_counts)]:
+            if values is not None and len(values) != num_classes and num_classes > 0:
+                raise ValueError(f"{name} has {len(values)} entries for num_classes={num_classes}")
+        self.config = {
+            "z_dim": z_dim,
+            "num_classes": num_classes,
+            "w_dim": w_dim,
+            "resolution": resolution,
+            "img_channels": img_channels,
+            "channel_base": channel_base,
+            "channel_max": channel_max,
+            "mapping_layers": mapping_layers,
+            "architecture": architecture,
+            "conv_clamp": conv_clamp,
+            "w_avg_beta": w_avg_beta,
+            "class_names": None if class_names is None else [str(name) for name in class_names],
+            "class_counts": None if class_counts is None else [int(n) for n in class_counts],
+        }
+        self.z_dim, self.w_dim, self.num_classes = z_dim, w_dim, num_classes
+        self.resolution, self.img_channels = resolution, img_channels
+        self.class_names = tuple(self.config["class_names"] or (str(k) for k in range(num_classes)))
+        self.class_counts = None if class_counts is None else tuple(int(n) for n in class_counts)
+        self.synthesis = SynthesisNetwork(
+            w_dim, resolution, img_channels, channel_base, channel_max, architecture, conv_clamp
+        )
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = MappingNetwork(
+            z_dim, num_classes, w_dim, self.num_ws, mapping_layers, w_avg_beta=w_avg_beta
+        )
+
+    def forward(
+        self,
+        z: Tensor,
+        y: Tensor | None = None,
+        truncation_psi: float = 1.0,
+        noise_mode: str = "random",
+        truncation_cutoff: int | None = None,
+    ) -> Tensor:
+        """Make images.
+
+        Args:
+            z: [N, z_dim], standard normal.
+            y: int64 class indices [N]; ignored by an unconditional network.
+            truncation_psi: 1 is the full distribution, towards 0 images near the mean.
+            noise_mode: "random" (new noise each call), "const" (the same noise for all) or "none".
+            truncation_cutoff: truncate the first so many layers only.
+
+        Returns:
+            [N, img_channels, resolution, resolution] float32, the range [-1, 1] up to over- and undershoot.
+        """
+        ws = self.mapping(z, y, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+        images: Tensor = self.synthesis(ws, noise_mode=noise_mode)
+        return images
+
+
+def check_sizes(resolution: int, img_channels: int, num_classes: int, channel_base: int, channel_max: int) -> None:
+    """ValueError with the offending value unless a network of these sizes can be built."""
+    if resolution < 4 or resolution > 1024 or resolution & (resolution - 1):
+        raise ValueError(f"resolution={resolution} must be a power of two from 4 to 1024")
+    if img_channels < 1:
+        raise ValueError(f"img_channels={img_channels} must be at least 1")
+    if num_classes < 0:
+        raise ValueError(f"num_classes={num_classes} must be 0 (unconditional) or more")
+    if channel_base < 1 or channel_max < 1:
+        raise ValueError(f"channel_base={channel_base} and channel_max={channel_max} must be at least 1")
