@@ -37,3 +37,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "softplus": Activation(7, lambda x, _: F.softplus(x), 0.0, 1.0),
     "swish": Activation(8, lambda x, _: torch.sigmoid(x) * x, 0.0, _SQRT2),
 }
+
+ACTIVATION_NAMES = tuple(ACTIVATIONS)
+# Those whose slope can be told from the sign of the input alone; their second derivative is zero.
+PIECEWISE_LINEAR = frozenset(ACTIVATIONS[name].index for name in ("linear", "relu", "lrelu"))

@@ -60,7 +60,7 @@ def use_native(device: torch.device) -> bool:
     if device.type not in _warned and device.type in library.DEVICE_TYPES:
         _warned.add(device.type)
         warnings.warn(
-            f"cuda_ops runs its PyTorch reference on {device.type} ({library.COST}): {reason}",
+            f"cuda_ops runs its PyTorch reference on {device.type} ({library.cost(device.type)}): {reason}",
             RuntimeWarning,
             stacklevel=3,
         )

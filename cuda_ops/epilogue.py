@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from cuda_ops import ops
 from cuda_ops.activation import activation_arguments
+from cuda_ops.activation_table import ACTIVATIONS
+from cuda_ops.autograd import ModulatedEpilogue, native_operator
+from cuda_ops.backend import use_native
 from cuda_ops.reference import modulated_epilogue_reference
 
 
@@ -62,7 +68,12 @@ def modulated_epilogue(
         if noise.requires_grad:
             raise ValueError("noise requires grad, but it is a constant here; pass noise.detach()")
     alpha, gain = activation_arguments(act, alpha, gain, clamp)
+    if x.dtype in ops.DTYPES and use_native(x.device):
+        limit = math.inf if clamp is None else clamp
+        return _native_epilogue(x, demod, noise, strength, bias, ACTIVATIONS[act].index, alpha, gain, limit)
     return modulated_epilogue_reference(x, demod, noise, strength, bias, act, alpha, gain, clamp)
 
+
+_native_epilogue = native_operator("modulated_epilogue", ModulatedEpilogue)
 
 __all__ = ["modulated_epilogue"]

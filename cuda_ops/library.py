@@ -2,22 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
 import torch
 
+from cuda_ops import build
+
 DEVICE_TYPES = ("cpu", "cuda")
-COST = "slower"
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What serves a device type: where its kernels came from, or why there are none."""
+
+    source: str | None
+    reason: str | None
+
+
+@cache
+def load(device_type: str) -> Loaded:
+    """Load the kernels of a device type: the library built ahead of time, else one built now. Never raises for a failed
+    build: the reason is in the result."""
+    if device_type == "cpu":
+        return _load_cpu()
+    if device_type == "cuda":
+        return _load_cuda()
+    return Loaded(None, f"there are none for {device_type}")
+
+
+def _load_library(path: Path) -> None:
+    torch.ops.load_library(path)
+
+
+def _load_cpu() -> Loaded:
+    try:
+        ahead = build.ahead_library("cpu")
+        if ahead.is_file():
+            _load_library(ahead)
+            return Loaded(f"built ahead of time: {ahead}", None)
+        path = build.cached_cpu_library()
+        _load_library(path)
+        return Loaded(f"built for this CPU: {path}", None)
+    except (build.BuildError, OSError) as error:
+        return Loaded(None, str(error).partition("\n")[0])
+
+
+def _load_cuda() -> Loaded:
+    if torch.version.cuda is None:
+        return Loaded(None, f"torch {torch.__version__} is built without CUDA")
+    if not torch.cuda.is_available():
+        return Loaded(None, "no CUDA device is visible")
+    return Loaded(None, "they are not built yet")
+
+
+# torch.compile asks while tracing; the answer never changes in a process, and a build must not be traced.
+@torch.compiler.assume_constant_result
 def unavailable(device_type: str) -> str | None:
     """Why there are no native kernels on a device type, or None if there are."""
-    return "they are not built yet"
+    return load(device_type).reason
 
 
 def details(device_type: str) -> dict[str, object]:
     """Where a device type's kernels came from."""
-    return {}
+    return {"source": load(device_type).source}
+
+
+def cost(device_type: str) -> str:
+    """What running the reference instead costs, in words."""
+    return "several times slower and with more memory" if device_type == "cuda" else "about two to ten times slower"
 
 
 def toolchain() -> dict[str, object]:
-    """Versions that decide which kernels can be had."""
-    return {"torch": torch.__version__, "cuda_version": torch.version.cuda, "compiler": None}
+    """Versions that decide which kernels can be had: torch, CUDA, the C++ compiler, nvcc."""
+    try:
+        compiler: str | None = build.compiler_version(build.find_compiler())
+    except (build.BuildError, OSError):
+        compiler = None
+    return {
+        "torch": torch.__version__,
+        "cuda_version": torch.version.cuda,
+        "compiler": compiler,
+        "nvcc": build.nvcc_version(),
+    }
+
+
+__all__ = ["DEVICE_TYPES", "Loaded", "cost", "details", "load", "toolchain", "unavailable"]

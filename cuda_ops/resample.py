@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cuda_ops import ops
+from cuda_ops.autograd import Upfirdn2d, native_operator
+from cuda_ops.backend import use_native
 from cuda_ops.reference import upfirdn2d_reference
 
 Pair = int | Sequence[int]
@@ -138,7 +142,20 @@ def upfirdn2d(
         )
     if not math.isfinite(gain):
         raise ValueError(f"gain={gain} must be finite")
+    if x.dtype in ops.DTYPES and use_native(x.device):
+        taps = _identity(x.device) if f is None else f
+        return _native_upfirdn2d(
+            x, taps, *factors_up, *factors_down, x0, x1, y0, y1, bool(flip_filter), float(gain)
+        )
     return upfirdn2d_reference(x, f, factors_up, factors_down, (x0, x1, y0, y1), flip_filter, float(gain))
+
+
+_native_upfirdn2d = native_operator("upfirdn2d", Upfirdn2d)
+
+
+@cache
+def _identity(device: torch.device) -> Tensor:
+    return torch.ones([1, 1], device=device)
 
 
 def upsample2d(

@@ -13,7 +13,9 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def as_array(values: Any, what: str) -> npt.NDArray[Any]:
-    """A numpy array of real numbers from an array, a nested list or a torch tensor (which is detached and moved)."""
+    """A numpy array of real numbers from an array, a nested list or a torch tensor (which is detached and
+    moved).
+    """
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     try:
@@ -25,8 +27,8 @@ def as_array(values: Any, what: str) -> npt.NDArray[Any]:
     return array
 
 
-def as_features(values: Any, what: str, minimum: int = 2) -> FloatArray:
-    """Feature rows [n, d] as float64, checked.
+def as_features(values: Any, what: str, minimum: int = 2) -> npt.NDArray[Any]:
+    """Feature rows [n, d], checked, in the dtype they came in (large float32 sets are not copied).
 
     Raises InputError when the array is not 2-D, has fewer than `minimum` rows or no columns, or holds a
     value that is not finite (the first such row is named).
@@ -38,16 +40,16 @@ def as_features(values: Any, what: str, minimum: int = 2) -> FloatArray:
         raise InputError(f"{what} has {array.shape[0]} rows; at least {minimum} images are needed")
     if array.shape[1] == 0:
         raise InputError(f"{what} has shape {array.shape}; features need at least one dimension")
-    features = array.astype(np.float64, copy=False)
-    check_finite(features, what)
-    return features
+    check_finite(array, what)
+    return array
 
 
 def check_finite(features: npt.NDArray[Any], what: str) -> None:
     """Raise InputError naming the first row that holds NaN or infinity."""
     # a sum is one pass without a temporary mask, and any NaN or infinity survives it
-    if np.isfinite(features.sum()):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(features.sum(dtype=np.float64)):
+            return
     bad = ~np.isfinite(features).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
@@ -58,8 +60,10 @@ def check_finite(features: npt.NDArray[Any], what: str) -> None:
         )
 
 
-def feature_pair(a: Any, b: Any, minimum: int = 2, names: tuple[str, str] = ("a", "b")) -> tuple[FloatArray, FloatArray]:
-    """Two checked feature matrices [n, d] and [m, d] of one width."""
+def feature_pair(
+    a: Any, b: Any, minimum: int = 2, names: tuple[str, str] = ("a", "b")
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Two checked feature matrices [n, d] and [m, d] of one width, in the dtypes they came in."""
     left, right = as_features(a, names[0], minimum), as_features(b, names[1], minimum)
     if left.shape[1] != right.shape[1]:
         raise InputError(

@@ -1,4 +1,5 @@
-"""Fréchet distance between Gaussians fitted to two feature sets (Heusel et al., NeurIPS 2017; Dowson & Landau, 1982).
+"""Fréchet distance between Gaussians fitted to two feature sets (Heusel et al., NeurIPS 2017; Dowson &
+Landau, 1982).
 
     d^2 = |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2))
 
@@ -45,14 +46,15 @@ def frechet_distance(mu_a: Any, sigma_a: Any, mu_b: Any, sigma_b: Any) -> float:
 def frechet_distance_from_features(a: Any, b: Any) -> float:
     """Squared Fréchet distance between Gaussians fitted (unbiased, n - 1) to features a [N, D] and b [M, D].
 
-    Exact for every N, M >= 2, also where the covariances are rank-deficient. For N, M up to about D it solves an
-    N x M problem and never forms a D x D matrix; for more images it goes through the covariances.
+    Exact for every N, M >= 2, also where the covariances are rank-deficient. For N, M up to about D it solves
+    an N x M problem and never forms a D x D matrix; for more images it goes through the covariances.
 
     Raises InputError (a ValueError) for fewer than 2 rows, different widths, NaN or infinity.
     """
     left, right = feature_pair(a, b)
     if max(len(left), len(right)) > 2 * left.shape[1]:
         return frechet_distance(*moments(left), *moments(right))
+    left, right = left.astype(np.float64, copy=False), right.astype(np.float64, copy=False)
     mean_a, mean_b = left.mean(axis=0), right.mean(axis=0)
     centred_a, centred_b = left - mean_a, right - mean_b
     degrees_a, degrees_b = len(left) - 1, len(right) - 1
@@ -63,7 +65,9 @@ def frechet_distance_from_features(a: Any, b: Any) -> float:
 
 
 def nuclear_norm(matrix: FloatArray) -> float:
-    """Sum of singular values. An SVD, not eigenvalues of a square, so that zeros stay at 1e-16 and not at 1e-8."""
+    """Sum of singular values. An SVD, not eigenvalues of a square, so that zeros stay at 1e-16 and not at
+    1e-8.
+    """
     if min(matrix.shape) == 0:
         return 0.0
     return float(np.linalg.svd(matrix, compute_uv=False).sum())
@@ -71,7 +75,7 @@ def nuclear_norm(matrix: FloatArray) -> float:
 
 def _assemble(delta: FloatArray, trace_a: float, trace_b: float, root_trace: float) -> float:
     # by Cauchy-Schwarz the sum is >= 0; only rounding can take it below
-    return max(0.0, float(delta @ delta) + trace_a + trace_b - 2.0 * root_trace)
+    return max(0.0, float(float(delta @ delta) + trace_a + trace_b - 2.0 * root_trace))
 
 
 def _factor(sigma: FloatArray, what: str) -> FloatArray:
@@ -92,11 +96,15 @@ def _gaussian(mu: Any, sigma: Any, side: str) -> tuple[FloatArray, FloatArray]:
     if mean.ndim != 1:
         raise InputError(f"mu_{side} has shape {mean.shape}; a mean is 1-D [d]")
     if cov.shape != (len(mean), len(mean)):
-        raise InputError(f"sigma_{side} has shape {cov.shape}; with mu_{side} of {len(mean)} it must be square [d, d]")
+        raise InputError(
+            f"sigma_{side} has shape {cov.shape}; with mu_{side} of {len(mean)} it must be square [d, d]"
+        )
     for name, array in ((f"mu_{side}", mean), (f"sigma_{side}", cov)):
         if not np.isfinite(array).all():
             raise InputError(f"{name} holds {array[~np.isfinite(array)][0]}; it must be finite")
     asymmetry = float(np.abs(cov - cov.T).max(initial=0.0))
     if asymmetry > _SYMMETRY_TOLERANCE * max(float(np.abs(cov).max(initial=0.0)), np.finfo(np.float64).tiny):
-        raise InputError(f"sigma_{side} differs from its transpose by {asymmetry:.3g}; a covariance is symmetric")
+        raise InputError(
+            f"sigma_{side} differs from its transpose by {asymmetry:.3g}; a covariance is symmetric"
+        )
     return mean, (cov + cov.T) / 2.0

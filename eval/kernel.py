@@ -22,7 +22,8 @@ def kernel_distance(
     images, all that both sets can give are used and a UserWarning says so; if that is all of both sets,
     every subset is the same one and the standard deviation is 0. `seed` fixes the subsets.
 
-    Raises InputError (a ValueError) for fewer than 2 rows, different widths, NaN, or subset_size < 2, subsets < 1.
+    Raises InputError (a ValueError) for fewer than 2 rows, different widths, NaN, or subset_size < 2, subsets
+    < 1.
     """
     left, right = feature_pair(a, b)
     if subset_size < 2:
@@ -32,7 +33,8 @@ def kernel_distance(
     size = min(subset_size, len(left), len(right))
     if size < subset_size:
         warnings.warn(
-            f"kernel_distance: subset_size {subset_size} is more than the {min(len(left), len(right))} images of "
+            f"kernel_distance: subset_size {subset_size} is more than the "
+            f"{min(len(left), len(right))} images of "
             f"the smaller set; subsets of {size} are used",
             UserWarning,
             stacklevel=2,
@@ -41,14 +43,16 @@ def kernel_distance(
     return float(values.mean()), float(values.std())
 
 
-def subset_values(a: FloatArray, b: FloatArray, size: int, subsets: int, seed: int) -> FloatArray:
-    """MMD^2 [subsets] of random subsets of `size` <= N, M rows each."""
+def subset_values(a: npt.NDArray[Any], b: npt.NDArray[Any], size: int, subsets: int, seed: int) -> FloatArray:
+    """MMD^2 [subsets] of random subsets of `size` <= N, M rows each; computed in float64 whatever comes
+    in.
+    """
     if size == len(a) == len(b):
         # every subset is the whole; draw once
         return np.array([_mmd2(cubic_kernel(a, a), cubic_kernel(b, b), cubic_kernel(a, b))])
-    # the legacy generator on purpose: its stream is frozen by numpy, so a seed means the same subsets for ever,
-    # and the draw order is torch-fidelity's, so that its values come out
-    rng = np.random.RandomState(seed)  # noqa: NPY002
+    # the legacy generator on purpose: its stream is frozen by numpy, so a seed means the same subsets for
+    # ever, and the draw order is torch-fidelity's, so that its values come out
+    rng = np.random.RandomState(seed)
     whole_cost = len(a) ** 2 + len(b) ** 2 + len(a) * len(b)
     whole = whole_cost <= min(3 * subsets * size**2, 3 * 4000**2)
     if whole:
@@ -65,9 +69,9 @@ def subset_values(a: FloatArray, b: FloatArray, size: int, subsets: int, seed: i
     return values
 
 
-def cubic_kernel(x: FloatArray, y: FloatArray) -> FloatArray:
-    """k(x, y) = (x . y / D + 1)^3 for rows of x [n, D] and y [m, D]: [n, m]."""
-    gram = x @ y.T
+def cubic_kernel(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> FloatArray:
+    """k(x, y) = (x . y / D + 1)^3 for rows of x [n, D] and y [m, D]: [n, m], float64."""
+    gram: FloatArray = x.astype(np.float64, copy=False) @ y.astype(np.float64, copy=False).T
     gram /= x.shape[1]
     gram += 1.0
     cubed: FloatArray = gram * gram
@@ -85,9 +89,9 @@ def _mmd2(aa: FloatArray, bb: FloatArray, ab: FloatArray) -> float:
 def kernel_bootstrap(a: FloatArray, b: FloatArray, replicates: int, rng: np.random.Generator) -> FloatArray:
     """MMD^2 over all images for bootstrap resamples of both sets: [replicates].
 
-    A resample is a vector of multiplicities w, so a replicate is a quadratic form in the kernel matrices, which
-    are computed once. Pairs of an image with its own copy are left out, as the unbiased estimate leaves out the
-    diagonal, otherwise every replicate would be shifted upward.
+    A resample is a vector of multiplicities w, so a replicate is a quadratic form in the kernel matrices,
+    which are computed once. Pairs of an image with its own copy are left out, as the unbiased estimate leaves
+    out the diagonal, otherwise every replicate would be shifted upward.
     """
     aa, bb, ab = cubic_kernel(a, a), cubic_kernel(b, b), cubic_kernel(a, b)
     np.fill_diagonal(aa, 0.0)
@@ -107,5 +111,7 @@ def kernel_bootstrap(a: FloatArray, b: FloatArray, replicates: int, rng: np.rand
 
 def multiplicities(n: int, replicates: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """How often each of n images occurs in a bootstrap resample of size n: float64 [replicates, n]."""
-    drawn: npt.NDArray[np.float64] = rng.multinomial(n, np.full(n, 1.0 / n), size=replicates).astype(np.float64)
+    drawn: npt.NDArray[np.float64] = rng.multinomial(n, np.full(n, 1.0 / n), size=replicates).astype(
+        np.float64
+    )
     return drawn

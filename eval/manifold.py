@@ -33,13 +33,16 @@ class ManifoldTerms:
 
 
 def prdc(real: Any, fake: Any, k: int = 5) -> dict[str, float]:
-    """Precision, recall, density and coverage of fake [M, D] against real [N, D], with k-nearest-neighbour balls.
+    """Precision, recall, density and coverage of fake [M, D] against real [N, D], with k-nearest-neighbour
+    balls.
 
-    A ball reaches to the k-th nearest other image of its own set, its border excluded. Precision: share of fakes
-    in a real ball. Recall: share of reals in a fake ball. Density: mean number of real balls around a fake over
-    k (may exceed 1). Coverage: share of real balls with a fake in them. Memory is bounded, whatever N and M.
+    A ball reaches to the k-th nearest other image of its own set, its border excluded. Precision: share of
+    fakes in a real ball. Recall: share of reals in a fake ball. Density: mean number of real balls around a
+    fake over k (may exceed 1). Coverage: share of real balls with a fake in them. Memory is bounded, whatever
+    N and M.
 
-    Raises InputError (a ValueError) unless both have more than k rows, equal width and finite values, and k >= 1.
+    Raises InputError (a ValueError) unless both have more than k rows, equal width and finite values, and k
+    >= 1.
     """
     return manifold_terms(real, fake, k).means()
 
@@ -49,10 +52,12 @@ def manifold_terms(real: Any, fake: Any, k: int = 5) -> ManifoldTerms:
     left, right = feature_pair(real, fake, names=("real", "fake"))
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InputError(f"k is {k}; it must be an integer of at least 1")
-    for name, rows in (("real", left), ("fake", right)):
-        if len(rows) <= k:
-            raise InputError(f"{name} has {len(rows)} rows; with k = {k} at least {k + 1} images are needed")
-    centre = left.mean(axis=0)  # a common shift keeps distances and spares |x|^2 + |y|^2 - 2xy its cancellation
+    for name, given in (("real", left), ("fake", right)):
+        if len(given) <= k:
+            raise InputError(f"{name} has {len(given)} rows; with k = {k} at least {k + 1} images are needed")
+    centre = left.mean(
+        axis=0, dtype=np.float64
+    )  # a common shift keeps distances and spares |x|^2 + |y|^2 - 2xy its cancellation
     left, right = left - centre, right - centre
     radius_real, radius_fake = kth_neighbour_distance(left, k), kth_neighbour_distance(right, k)
 
@@ -86,7 +91,9 @@ def kth_neighbour_distance(features: FloatArray, k: int) -> FloatArray:
     return np.sqrt(result)
 
 
-def squared_distances(x: FloatArray, y: FloatArray, y_norms: npt.NDArray[np.float64] | None = None) -> FloatArray:
+def squared_distances(
+    x: FloatArray, y: FloatArray, y_norms: npt.NDArray[np.float64] | None = None
+) -> FloatArray:
     """Squared Euclidean distances [n, m] between rows of x [n, D] and y [m, D]; pass rows near the origin."""
     if y_norms is None:
         y_norms = np.einsum("ij,ij->i", y, y)

@@ -13,7 +13,8 @@ from gan_lt.errors import InputError
 
 
 class StreamingMoments:
-    """Mean and unbiased covariance of feature batches, in float64, by the pairwise update of Chan et al. (1979).
+    """Mean and unbiased covariance of feature batches, in float64, by the pairwise update of Chan et al.
+    (1979).
 
     Each batch is centred on its own mean before its scatter matrix is taken, so features far from zero
     lose no digits, and two accumulators (of two processes, say) merge exactly.
@@ -83,7 +84,9 @@ class StreamingMoments:
 
 
 def moments(features: npt.NDArray[Any], rows_per_step: int = 8192) -> tuple[FloatArray, FloatArray]:
-    """Mean [d] and unbiased covariance [d, d] of features [n, d], in float64, without a float64 copy of them all."""
+    """Mean [d] and unbiased covariance [d, d] of features [n, d], in float64, without a float64 copy of them
+    all.
+    """
     gathered = StreamingMoments(features.shape[1])
     for start in range(0, len(features), rows_per_step):
         gathered.update(features[start : start + rows_per_step])

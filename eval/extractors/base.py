@@ -38,7 +38,9 @@ class Extractor(Protocol):
 
 @dataclass(frozen=True)
 class ExtractorContext:
-    """What a builder may use: the reference images, the seed, the device and a weights file if one was given."""
+    """What a builder may use: the reference images, the seed, the device and a weights file if one was
+    given.
+    """
 
     reference: ImageSource
     seed: int = 0

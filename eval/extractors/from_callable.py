@@ -16,8 +16,8 @@ from gan_lt.errors import InputError
 class CallableExtractor:
     """Wraps a callable from uint8 images [n, C, H, W] to features [n, d].
 
-    A `torch.nn.Module` gets a uint8 tensor on the device, any other callable a numpy array. Its weights are not
-    known, so its features are not cached.
+    A `torch.nn.Module` gets a uint8 tensor on the device, any other callable a numpy array. Its weights are
+    not known, so its features are not cached.
     """
 
     weights_hash: str | None = None

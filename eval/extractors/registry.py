@@ -26,9 +26,9 @@ def extractor_names() -> list[str]:
 
 
 def build_extractor(features: Any, context: ExtractorContext) -> Extractor:
-    """The extractor that `features` names: a registered name, a TorchScript (.pt, .ts) or ONNX (.onnx) file, a
-    callable on uint8 images [n, C, H, W] (a torch module gets a tensor, any other callable a numpy array), or an
-    object that already is an Extractor.
+    """The extractor that `features` names: a registered name, a TorchScript (.pt, .ts) or ONNX (.onnx) file,
+    a callable on uint8 images [n, C, H, W] (a torch module gets a tensor, any other callable a numpy array),
+    or an object that already is an Extractor.
 
     Raises InputError for an unknown name, a missing file or weights that can't be had.
     """
@@ -47,7 +47,8 @@ def build_extractor(features: Any, context: ExtractorContext) -> Extractor:
 
             return OnnxExtractor(path)
         raise InputError(
-            f"features {name!r} is neither a name ({', '.join(extractor_names())}) nor a TorchScript (.pt, .ts) or "
+            f"features {name!r} is neither a name ({', '.join(extractor_names())}) nor a TorchScript "
+            "(.pt, .ts) or "
             "ONNX (.onnx) file"
         )
     if isinstance(features, Extractor):
@@ -56,7 +57,9 @@ def build_extractor(features: Any, context: ExtractorContext) -> Extractor:
         from eval.extractors.from_callable import CallableExtractor
 
         return CallableExtractor(features, context.device)
-    raise InputError(f"features is {features!r}; give a name ({', '.join(extractor_names())}), a file or a callable")
+    raise InputError(
+        f"features is {features!r}; give a name ({', '.join(extractor_names())}), a file or a callable"
+    )
 
 
 def _built_in() -> dict[str, Builder]:
@@ -71,4 +74,14 @@ def _built_in() -> dict[str, Builder]:
 
         return InceptionExtractor.load(context)
 
-    return {"classifier": classifier, "inception": inception}
+    def clip(context: ExtractorContext) -> Extractor:
+        from eval.extractors.transformers import load_clip
+
+        return load_clip(context)
+
+    def dinov2(context: ExtractorContext) -> Extractor:
+        from eval.extractors.transformers import load_dinov2
+
+        return load_dinov2(context)
+
+    return {"classifier": classifier, "inception": inception, "clip": clip, "dinov2": dinov2}

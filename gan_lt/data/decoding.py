@@ -7,7 +7,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gan_lt.errors import InputError
 
@@ -19,6 +19,7 @@ MIN_RESOLUTION, MAX_RESOLUTION = 8, 1024
 
 _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
+_METADATA = frozenset({"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
@@ -65,9 +66,9 @@ def decode_image(stream: IO[bytes], where: str, resolution: int | None, channels
     """Decode one image to uint8 ``[channels, H, W]``.
 
     A photograph is first turned upright by its EXIF orientation. With a ``resolution`` the largest centred
-    square is cut out and resized by Lanczos's antialiased filter (nothing is resampled where the size is right
-    already); without one the image keeps its size. Transparent pixels are laid over white, 16-bit values are
-    scaled to 8 bits, an animation gives its first frame, colour becomes gray by ITU-R 601-2 luma.
+    square is cut out and resized by Lanczos's antialiased filter (nothing is resampled where the size is
+    right already); without one the image keeps its size. Transparent pixels are laid over white, 16-bit
+    values are scaled to 8 bits, an animation gives its first frame, colour becomes gray by ITU-R 601-2 luma.
 
     Raises:
         CorruptImageError: the pixels can't be decoded.
@@ -76,7 +77,7 @@ def decode_image(stream: IO[bytes], where: str, resolution: int | None, channels
     with _open(stream, where) as image:
         try:
             image.load()
-            upright = ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image) if _may_be_turned(image) else image
         except MemoryError:
             raise
         except Exception as error:  # Pillow's decoders raise many types for damaged data
@@ -86,9 +87,20 @@ def decode_image(stream: IO[bytes], where: str, resolution: int | None, channels
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def reshape_images(images: NDArray[np.uint8], resolution: int | None, channels: int) -> NDArray[np.uint8]:
+    """uint8 ``[N, H, W, 3]`` to uint8 ``[N, channels, R, R]``, by the rules of ``decode_image``."""
+    if channels == 3 and resolution in (None, images.shape[1]):
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    mode = "L" if channels == 1 else "RGB"
+    shaped = np.stack(
+        [np.asarray(_crop_and_resize(Image.fromarray(image).convert(mode), resolution)) for image in images]
+    )
+    return shaped[:, None] if channels == 1 else np.ascontiguousarray(shaped.transpose(0, 3, 1, 2))
+
+
 def corrupt_image(where: str, error: BaseException) -> CorruptImageError:
     reason = " ".join((str(error) or type(error).__name__).split())
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         reason = "not an image that can be read"
     return CorruptImageError(
         f"{where} is corrupt ({reason}): repair or remove it, or pass --skip-corrupt to leave such images out"
@@ -114,6 +126,11 @@ def _open(stream: IO[bytes], where: str) -> Image.Image:
     return image
 
 
+def _may_be_turned(image: Image.Image) -> bool:
+    # Asking Pillow for the orientation of every small image costs as much as decoding it.
+    return image.format == "TIFF" or not _METADATA.isdisjoint(image.info)
+
+
 def _is_colour(image: Image.Image) -> bool:
     if image.mode == "P":
         palette = np.frombuffer(bytes(image.getpalette() or ()), dtype=np.uint8).reshape(-1, 3)
@@ -126,7 +143,9 @@ def _to_eight_bits(image: Image.Image, channels: int, where: str) -> Image.Image
     if image.mode in _SIXTEEN_BIT_MODES:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise InputError(f"{where} has integer pixels outside 0..65535: save it with 8 or 16 bits a channel")
+            raise InputError(
+                f"{where} has integer pixels outside 0..65535: save it with 8 or 16 bits a channel"
+            )
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     elif image.mode == "F":
         raise InputError(f"{where} has floating-point pixels: save it with 8 or 16 bits a channel")
@@ -141,7 +160,6 @@ def _crop_and_resize(image: Image.Image, resolution: int | None) -> Image.Image:
         return image
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    if side == resolution:
-        return image.crop(box)
-    return image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=box)
+    # Cut first: given a box, resize() lets the filter see the pixels around it.
+    square = image.crop((left, top, left + side, top + side))
+    return square if side == resolution else square.resize((resolution, resolution), Image.Resampling.LANCZOS)

@@ -61,7 +61,9 @@ def label_folder(root: Path, shown: str) -> tuple[FolderFiles, LabelledNames]:
         description = root / "dataset.json"
         if description.is_file():
             return files, labels_from_json(description.read_bytes(), names, shown)
-        folders = [entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")]
+        folders = [
+            entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")
+        ]
     except OSError as error:
         raise InputError(f"{shown}: {error.filename} can't be read ({error.strerror})") from error
     return files, labels_from_folders(names, [name for name in folders if name != "__MACOSX"], shown)
@@ -71,7 +73,7 @@ def _image_names(root: Path) -> list[str]:
     def refuse(error: OSError) -> None:
         raise error  # os.walk passes over unreadable folders unless told otherwise
 
-    names = []
+    names: list[str] = []
     for folder, folders, entries in os.walk(root, onerror=refuse, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
         prefix = Path(folder).relative_to(root).as_posix()

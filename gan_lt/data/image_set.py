@@ -61,7 +61,7 @@ class ImageSet:
         name: str = "arrays",
         ids: Sequence[str] | None = None,
     ) -> ImageSet:
-        """A set of uint8 images ``[N, C, H, W]`` with labels ``[N]``; classes are named "0", "1", ... by default.
+        """A set of uint8 images ``[N, C, H, W]`` with labels ``[N]``; classes are "0", "1", ... by default.
 
         Raises:
             InputError: images are not square uint8 of 1 or 3 channels, or labels don't fit them.
@@ -112,7 +112,7 @@ class ImageSet:
         return len(self) * self.channels * self.resolution**2
 
     def images(self, indices: ArrayLike | None = None, threads: int | None = None) -> Uint8Array:
-        """uint8 ``[n, C, H, W]``: the images at ``indices`` (integers or a mask of N), all of them by default.
+        """uint8 ``[n, C, H, W]``: the images at ``indices`` (integers or a mask of N), all by default.
 
         Args:
             threads: threads to decode with; the usable cores by default.
@@ -175,7 +175,7 @@ class ImageSet:
 
 
 def require_class_names(class_names: tuple[str, ...], where: str) -> None:
-    """InputError unless the names are different and each can be a folder's name (sampling writes such folders)."""
+    """InputError unless the names differ and each can be a folder's name: sampling writes such folders."""
     if not class_names:
         raise InputError(f"{where}: no classes")
     seen: set[str] = set()

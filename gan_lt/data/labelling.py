@@ -29,7 +29,9 @@ class LabelledNames:
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key under which "img2" comes before "img10"; ASCII digits are compared as numbers."""
     pieces = re.split(r"([0-9]+)", name)
-    key = [(0, int(piece), "") if index % 2 else (1, 0, piece.casefold()) for index, piece in enumerate(pieces)]
+    key = [
+        (0, int(piece), "") if index % 2 else (1, 0, piece.casefold()) for index, piece in enumerate(pieces)
+    ]
     return key, name
 
 
@@ -53,7 +55,8 @@ def labels_from_folders(names: Iterable[str], folders: Iterable[str], where: str
             by_class.setdefault(folder, []).append(name)
     if not by_class:
         raise InputError(
-            f"{where} holds no labelled images: it needs a sub-folder for every class, or a dataset.json with labels"
+            f"{where} holds no labelled images: it needs a sub-folder for every class, "
+            "or a dataset.json with labels"
         )
     class_names = tuple(sorted(by_class, key=natural_key))
     for class_name in class_names:
@@ -71,9 +74,9 @@ def labels_from_folders(names: Iterable[str], folders: Iterable[str], where: str
 def labels_from_json(text: bytes, names: Iterable[str], where: str) -> LabelledNames:
     """Label images by StyleGAN's dataset.json.
 
-    ``{"labels": [["a.png", 0], ...]}`` or ``{"labels": {"a.png": 0, ...}}``, optionally with ``"class_names"``, a
-    list with a name for every label. Without it, a class is called after the folder its images lie in, if
-    every class has one folder of its own; otherwise "0", "1", ...
+    ``{"labels": [["a.png", 0], ...]}`` or ``{"labels": {"a.png": 0, ...}}``, optionally with
+    ``"class_names"``, a list with a name for every label. Without it, a class is called after the folder its
+    images lie in, if every class has one folder of its own; otherwise "0", "1", ...
 
     Raises:
         InputError: not such a JSON; an image without label, a label without image, a label outside the
@@ -98,15 +101,15 @@ def labels_from_json(text: bytes, names: Iterable[str], where: str) -> LabelledN
     labels = np.array([label_of[name] for name in ordered], dtype=np.int64)
     if class_names is None:
         class_names = _folder_names(ordered, labels, num_classes)
-    for label in np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0):
-        raise _empty_class(class_names[label], where)
+    require_all_classes(class_names, labels, where)
     return LabelledNames(class_names, tuple(ordered), labels)
 
 
 def require_all_classes(class_names: Sequence[str], labels: NDArray[np.int64], where: str) -> None:
     """InputError naming the first class that no label stands for."""
-    for label in np.flatnonzero(np.bincount(labels, minlength=len(class_names)) == 0):
-        raise _empty_class(class_names[label], where)
+    counts = np.bincount(labels, minlength=len(class_names))
+    if not counts.all():
+        raise _empty_class(class_names[int(counts.argmin())], where)
 
 
 def _empty_class(class_name: str, where: str) -> InputError:
@@ -130,7 +133,9 @@ def _label_pairs(labels: object, where: str) -> dict[str, int]:
     elif isinstance(labels, list):
         pairs = labels
     else:
-        raise InputError(f'{where}: "labels" is a {type(labels).__name__}, must be a list of [image, label] pairs')
+        raise InputError(
+            f'{where}: "labels" is a {type(labels).__name__}, must be a list of [image, label] pairs'
+        )
     label_of: dict[str, int] = {}
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], str):
@@ -154,8 +159,8 @@ def _require_same_names(label_of: dict[str, int], names: set[str], where: str) -
     absent = [name for name in label_of if name not in names]
     if absent:
         raise InputError(
-            f"{where}: dataset.json labels {len(absent)} images that are not there, the first is {absent[0]}: "
-            "add them or remove their labels"
+            f"{where}: dataset.json labels {len(absent)} images that are not there, "
+            f"the first is {absent[0]}: add them or remove their labels"
         )
 
 

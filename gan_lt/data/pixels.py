@@ -69,7 +69,7 @@ class ArrayPixels:
         # Stamps of the origin, so that decoding a set does not change its fingerprint.
         if self.origin is not None:
             return self.origin.stamps()
-        return np.array([zlib.crc32(np.ascontiguousarray(image)) for image in self.array], dtype=np.uint64)
+        return np.array([zlib.crc32(image.tobytes()) for image in self.array], dtype=np.uint64)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,295 @@
+"""Compiling the native kernels: commands, the cache, and the lock that makes racing processes safe.
+
+Imports nothing outside the standard library, so that `setup.py` can use it where torch is not installed yet.
+
+Two kinds of build:
+- ahead of time, `build_ahead(directory)`: one library for any CPU of this architecture (on x86-64 three instruction sets,
+  chosen when loaded), put beside the package;
+- on first use, `cached_cpu_library()`: for this machine's CPU alone, in a cache directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+SOURCES = PACKAGE / "csrc"
+AHEAD = PACKAGE / "lib"
+
+CPU_KERNELS = ("upfirdn2d.cpp", "epilogue.cpp", "epilogue_grad.cpp")
+# x86-64 levels of the psABI: every CPU, AVX2 and FMA (2013 on), AVX-512.
+X86_LEVELS = {"x86_64": "x86-64", "x86_64_v3": "x86-64-v3", "x86_64_v4": "x86-64-v4"}
+# The kernels never read errno or floating-point flags; without these two promises loops with selects do not vectorise.
+KERNEL_FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd")
+CXX_FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
+# The oldest torch whose stable ABI has all that is used here (2.10: parallel_for, to, contiguous).
+TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"
+COMPILE_SECONDS = 600
+
+
+class BuildError(RuntimeError):
+    """A native build that did not work, with a one-line reason."""
+
+
+@dataclass(frozen=True)
+class Torch:
+    """An installed torch, found without importing it."""
+
+    version: str
+    directory: Path
+
+    @property
+    def include(self) -> Path:
+        return self.directory / "include"
+
+    @property
+    def lib(self) -> Path:
+        return self.directory / "lib"
+
+
+def find_torch() -> Torch:
+    """The installed torch.
+
+    Raises:
+        BuildError: torch is not installed, or without its headers.
+    """
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        raise BuildError("torch is not installed")
+    directory = Path(spec.origin).parent
+    if not (directory / "include" / "torch" / "csrc" / "stable" / "library.h").is_file():
+        raise BuildError(f"torch at {directory} comes without the headers of its stable ABI")
+    version: dict[str, str] = {}
+    for line in (directory / "version.py").read_text().splitlines():
+        name, _, value = line.partition("=")
+        if name.split(":")[0].strip() == "__version__":
+            version["torch"] = value.strip().strip("'\"")
+    return Torch(version.get("torch", "unknown"), directory)
+
+
+def find_compiler() -> str:
+    """The C++ compiler: $CXX, else c++, g++ or clang++ on the path.
+
+    Raises:
+        BuildError: there is none.
+    """
+    chosen = os.environ.get("CXX")
+    for name in [chosen] if chosen else ["g++", "c++", "clang++"]:
+        path = shutil.which(name)
+        if path:
+            return path
+    raise BuildError(f"no C++ compiler ({'CXX=' + chosen if chosen else 'g++, c++ or clang++'} is not on the path)")
+
+
+def compiler_version(compiler: str) -> str:
+    """The compiler's first line about itself."""
+    result = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    return (result.stdout or result.stderr).partition("\n")[0].strip()
+
+
+def nvcc_version() -> str | None:
+    """nvcc's release line, or None where it is not on the path."""
+    path = shutil.which("nvcc")
+    if path is None:
+        return None
+    result = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    return next((line.strip() for line in result.stdout.splitlines() if "release" in line), "unknown")
+
+
+def source_hash() -> str:
+    """A digest of every native source and of this file, which holds their compiler flags."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(p for p in SOURCES.rglob("*") if p.suffix in {".h", ".cpp", ".cu", ".cuh"}):
+        digest.update(path.relative_to(SOURCES).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def ahead_library(name: str) -> Path:
+    """Where `build_ahead` puts the library `name` ("cpu" or "cuda") of these very sources."""
+    return AHEAD / f"gan_lt_{name}-{source_hash()}.so"
+
+
+def run_commands(commands: Sequence[Sequence[str]]) -> None:
+    """Run independent compiler commands at once, as many as there are processors.
+
+    Raises:
+        BuildError: one failed; the message holds its last lines.
+    """
+
+    def run(command: Sequence[str]) -> None:
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BuildError(f"{command[0]}: {error}") from error
+        if result.returncode:
+            lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
+            errors = [line for line in lines if "error" in line] or lines or [f"exit status {result.returncode}"]
+            raise BuildError(f"{' '.join(command)}: {errors[0]}")
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(run, commands))
+
+
+def _x86_64() -> bool:
+    return platform.machine().lower() in {"x86_64", "amd64"}
+
+
+def _link(compiler: str, torch: Torch, objects: Sequence[Path], target: Path, libraries: Sequence[str]) -> list[str]:
+    undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    return [compiler, "-shared", *map(str, objects), "-o", str(target), f"-L{torch.lib}", *libraries, *undefined]
+
+
+def compile_cpu(target: Path, portable: bool) -> None:
+    """Compile the CPU library to `target`.
+
+    Args:
+        target: the shared library to write; its folder exists.
+        portable: for any CPU of this architecture instead of this machine's.
+
+    Raises:
+        BuildError: no compiler, no torch, or a compiler error.
+    """
+    if sys.platform == "win32":
+        raise BuildError("the native kernels have no Windows build yet")
+    torch, compiler = find_torch(), find_compiler()
+    levels: dict[str, list[str]]
+    if not portable:
+        levels = {"native": ["-march=native" if _x86_64() else "-mcpu=native"]}
+    elif _x86_64():
+        levels = {name: [f"-march={level}"] for name, level in X86_LEVELS.items()}
+    else:
+        levels = {"native": []}
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
+        objects: list[Path] = []
+        commands: list[list[str]] = []
+
+        def add(source: Path, name: str, flags: Sequence[str]) -> None:
+            objects.append(Path(folder) / f"{name}.o")
+            commands.append([compiler, *CXX_FLAGS, *flags, "-c", str(source), "-o", str(objects[-1])])
+
+        several = ["-DGAN_LT_MULTIVERSION"] if len(levels) > 1 else []
+        # First the file with torch's headers: it takes longest.
+        add(SOURCES / "cpu" / "register.cpp", "register", ["-O1", TORCH_TARGET, "-isystem", str(torch.include), *several])
+        for level, flags in levels.items():
+            for kernel in CPU_KERNELS:
+                add(SOURCES / "cpu" / kernel, f"{level}-{kernel}", [*KERNEL_FLAGS, f"-DGAN_LT_ISA={level}", *flags])
+        run_commands(commands)
+        library = Path(folder) / target.name
+        run_commands([_link(compiler, torch, objects, library, ["-ltorch_cpu"])])
+        os.replace(library, target)
+
+
+def build_ahead(directory: Path | None = None) -> dict[str, Path | str]:
+    """Build what can be built here, portable, for a wheel or an editable install.
+
+    Args:
+        directory: where the libraries go; None is cuda_ops/lib beside this file.
+
+    Returns:
+        {"cpu": path | reason, "cuda": path | reason}; a reason is one sentence saying why that library was not built.
+    """
+    folder = directory or AHEAD
+    folder.mkdir(parents=True, exist_ok=True)
+    built: dict[str, Path | str] = {}
+    for name, compile_library in {"cpu": lambda path: compile_cpu(path, portable=True)}.items():
+        path = folder / ahead_library(name).name
+        for stale in folder.glob(f"gan_lt_{name}-*.so"):
+            if stale != path:
+                stale.unlink()
+        try:
+            compile_library(path)
+            built[name] = path
+        except BuildError as error:
+            built[name] = str(error)
+    return built
+
+
+def cache_folders() -> list[Path]:
+    """Where a library built on first use may go, best first: $GAN_LT_CACHE, the user's cache, a temporary folder."""
+    chosen = os.environ.get("GAN_LT_CACHE")
+    if chosen:
+        first = Path(chosen).expanduser()
+    else:
+        first = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "gan_lt"
+    owner = os.getuid() if hasattr(os, "getuid") else 0
+    return [first / "native", Path(tempfile.gettempdir()) / f"gan_lt-{owner}" / "native"]
+
+
+def _usable(folder: Path) -> bool:
+    """Whether files can be made in `folder` and it belongs to this user (a library from it is run)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def _cpu_identity() -> str:
+    """What -march=native depends on: a cache in a shared home serves several machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    fields = ("flags", "Features", "model name", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(fields)}))
+
+
+def cached_cpu_library() -> Path:
+    """The CPU library for this machine, built into the cache if it is not there; safe with many processes at once.
+
+    The name depends on the sources, torch's version, the compiler and the CPU. A file lock lets one process build while
+    the others wait; the finished library is renamed into place, so a partial one is never loaded.
+
+    Raises:
+        BuildError: it cannot be built, or nowhere can be written.
+    """
+    torch, compiler = find_torch(), find_compiler()
+    key = "\n".join([source_hash(), torch.version, compiler_version(compiler), sysconfig.get_platform(), _cpu_identity()])
+    name = f"gan_lt_cpu-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    folders = cache_folders()
+    for folder in folders:
+        if (folder / name).is_file() and (not hasattr(os, "getuid") or folder.stat().st_uid in {0, os.getuid()}):
+            return folder / name
+    folder = next((f for f in folders if _usable(f)), None)
+    if folder is None:
+        raise BuildError(f"no cache folder can be written ({', '.join(map(str, folders))}); set GAN_LT_CACHE")
+    with _lock(folder / f"{name}.lock"):
+        if not (folder / name).is_file():
+            compile_cpu(folder / name, portable=False)
+    return folder / name
+
+
+class _lock:  # noqa: N801  a context manager, used like a function
+    """Hold a file's lock; it is released when the process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._file = self._path.open("w")
+        try:
+            import fcntl
+
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except ImportError:
+            return  # no such locks on this system: two builds at once cost time, and the rename keeps them correct
+        except OSError:
+            return  # a file system without locks: likewise
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

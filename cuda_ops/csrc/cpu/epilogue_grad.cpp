@@ -1,0 +1,243 @@
+// The epilogues' gradient on the CPU, with the sums for bias, demodulation and noise strength in the same pass.
+#include "epilogue_cut.h"
+
+namespace gan_lt {
+namespace GAN_LT_ISA {
+
+static constexpr int kRows = 4;                           // rows taken together where sums run down the columns
+static constexpr int64_t kColumns = kBlock / kRows;
+
+// What the slope is computed from, and which sums are kept.
+enum GradKind {
+  kFromInput,   // z = x + bias; sum of dz
+  kFromOutput,  // y itself; sum of dz
+  kModulated,   // z = x * demod + noise * strength + bias; sums of dz, dz * x and dz * noise
+};
+
+// Relu's slopes are those of lrelu with alpha 0.
+template <int KIND, typename S>
+static inline S slope_at(S x, S demod, S base, ActScale<S> p) {
+  if (KIND == kFromOutput) return epilogue_slope_from_output(x, p.alpha, p);
+  return epilogue_slope<kLrelu>(KIND == kModulated ? x * demod + base : x + base, p);
+}
+
+// ROWS rows of n values: sums[0], sums[stride], sums[2 * stride] run down the columns.
+template <int KIND, int ROWS, typename S>
+static void gradient_rows(const S* const* dys, const S* const* xs, const S* __restrict demod, const S* __restrict base,
+                          const S* __restrict tangent, const S* noise, S strength, S* const* dxs, S* sums, int64_t stride,
+                          int64_t n, ActScale<S> p) {
+  const S* dy[ROWS];
+  const S* x[ROWS];
+  S* dx[ROWS];
+  S z[ROWS], raw[ROWS];
+  for (int r = 0; r < ROWS; r++) {
+    dy[r] = dys[r], x[r] = xs[r], dx[r] = dxs[r];
+    raw[r] = noise ? noise[r] : S(0);
+    z[r] = raw[r] * strength;
+  }
+  S *sum_bias = sums, *sum_demod = sums + stride, *sum_noise = sums + 2 * stride;
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) {
+    S total = 0, total_demod = 0, total_noise = 0;
+    for (int r = 0; r < ROWS; r++) {
+      if (KIND == kModulated) {
+        const S d = (dy[r][i] + tangent[i]) * slope_at<KIND>(x[r][i], demod[i], base[i] + z[r], p);
+        dx[r][i] = d * demod[i];
+        total += d;
+        total_demod += d * x[r][i];
+        total_noise += d * raw[r];
+      } else {
+        const S d = (dy[r][i] + tangent[i]) * slope_at<KIND>(x[r][i], S(1), base[i], p);
+        dx[r][i] = d;
+        total += d;
+      }
+    }
+    sum_bias[i] += total;
+    if (KIND == kModulated) {
+      sum_demod[i] += total_demod;
+      sum_noise[i] += total_noise;
+    }
+  }
+}
+
+// Part of a plane: sums[0 .. 3) of dz, dz * x, dz * noise.
+template <int KIND, typename S>
+static void gradient_plane(const S* dy, const S* x, S demod, S base, S tangent, const S* noise, S strength, S* dx, S* sums,
+                           int64_t n, ActScale<S> p) {
+  S total = 0, total_demod = 0, total_noise = 0;
+  if (KIND == kModulated && noise) {
+#pragma omp simd reduction(+ : total, total_demod, total_noise)
+    for (int64_t i = 0; i < n; i++) {
+      const S d = (dy[i] + tangent) * slope_at<KIND>(x[i], demod, base + noise[i] * strength, p);
+      dx[i] = d * demod;
+      total += d;
+      total_demod += d * x[i];
+      total_noise += d * noise[i];
+    }
+  } else {
+#pragma omp simd reduction(+ : total, total_demod)
+    for (int64_t i = 0; i < n; i++) {
+      const S d = (dy[i] + tangent) * slope_at<KIND>(x[i], demod, base, p);
+      dx[i] = d * demod;
+      total += d;
+      if (KIND == kModulated) total_demod += d * x[i];
+    }
+  }
+  sums[0] += total, sums[1] += total_demod, sums[2] += total_noise;
+}
+
+template <typename S>
+struct GradientLoops {
+  decltype(&gradient_rows<kFromInput, 1, S>) rows, row;
+  decltype(&gradient_plane<kFromInput, S>) plane;
+
+  template <int KIND>
+  static GradientLoops of() {
+    return {gradient_rows<KIND, kRows, S>, gradient_rows<KIND, 1, S>, gradient_plane<KIND, S>};
+  }
+};
+
+// out = dy * slope(z); out may be dy. The rest of the gradient is then that of the identity.
+template <typename S>
+static void smooth_gradient(int act, const S* dy, const S* z, S* out, int64_t n, ActScale<S> p) {
+  with_smooth_act(act, [&](auto number) {
+    constexpr int A = decltype(number)::value;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = dy[i] * epilogue_slope<A>(z[i], p);
+  });
+}
+
+// Adds the tasks' partial sums [tasks, 3, width] up, in order, in double.
+template <typename S>
+static void add_partial_sums(const EpilogueGradArgs& g, const Cut& cut, const S* partial) {
+  const int64_t c = cut.channels, width = cut.channels_last ? c : 1;
+  double* bias = allocate_zeros<double>(c);
+  double* demod = allocate_zeros<double>(cut.samples * c);
+  double strength = 0;
+  for (int64_t t = 0; t < cut.tasks; t++) {
+    const int64_t first = t / cut.chunks * width;  // of [samples, channels]
+    for (int64_t i = 0; i < width; i++) {
+      const S* sums = partial + t * 3 * width + i;
+      bias[first % c + i] += sums[0];
+      demod[first + i] += sums[width];
+      strength += sums[2 * width];
+    }
+  }
+  if (g.d_bias)
+    for (int64_t i = 0; i < c; i++) static_cast<S*>(g.d_bias)[i] = S(bias[i]);
+  if (g.d_demod)
+    for (int64_t i = 0; i < cut.samples * c; i++) static_cast<S*>(g.d_demod)[i] = S(demod[i]);
+  if (g.d_strength) *static_cast<S*>(g.d_strength) = S(strength);
+  free(demod);
+  free(bias);
+}
+
+template <typename T>
+static void gradient(const EpilogueGradArgs& g) {
+  using S = typename Accumulator<T>::type;
+  using Loops = GradientLoops<S>;
+  const EpilogueArgs& a = g.forward;
+  const bool modulated = a.demod || a.noise, smooth = !act_is_piecewise_linear(a.act);
+  const Loops loops = modulated       ? Loops::template of<kModulated>()
+                      : g.from_output ? Loops::template of<kFromOutput>()
+                                      : Loops::template of<kFromInput>();
+  const ActScale<S> p = loop_scale<S>(a), scale = act_scale<S>(a), identity{S(1), S(1), S(INFINITY)};
+  const Cut cut(a);
+  const S* demods = static_cast<const S*>(a.demod);
+  const S* bias = static_cast<const S*>(a.bias);
+  const S* tangent_bias = static_cast<const S*>(g.tangent_bias);
+  const T *x = static_cast<const T*>(a.x), *dy = static_cast<const T*>(g.dy);
+  T* dx = static_cast<T*>(g.dx);
+  const S strength = S(a.strength);
+  const int64_t width = cut.channels_last ? cut.channels : 1;
+  S* partial = allocate_zeros<S>(cut.tasks * 3 * width);
+
+  const auto plane_task = [&](const Task& task, const S* noise, S (*buffers)[kBlock], S* sums) {
+    const S d = demods ? demods[task.sample * cut.channels + task.channel] : S(1);
+    const S b = bias ? bias[task.channel] : S(0), t = tangent_bias ? tangent_bias[task.channel] : S(0);
+    for (int64_t i = 0, n; i < task.size; i += n) {
+      n = least(kBlock, task.size - i);
+      const int64_t at = task.offset + i;
+      const S* noise_here = noise ? noise + i : nullptr;
+      const S *piece_dy = load(dy + at, buffers[0], n), *piece_x = load(x + at, buffers[1], n);
+      S* target = staged(dx + at, buffers[2]);
+      if (smooth) {
+        forward_plane<kLrelu>(piece_x, d, b, noise_here, strength, buffers[3], n, identity);
+        for (int64_t k = 0; k < n; k++) buffers[2][k] = piece_dy[k] + t;
+        smooth_gradient(a.act, buffers[2], buffers[3], buffers[0], n, scale);
+        piece_dy = buffers[0];
+      }
+      loops.plane(piece_dy, piece_x, d, b, smooth ? S(0) : t, noise_here, strength, target, sums, n, p);
+      store(dx + at, target, n);
+    }
+  };
+
+  parallel(a.parallel, cut.tasks, cut.grain(), [&](int64_t begin, int64_t end) {
+    alignas(64) S buffers[4][kBlock];
+    const int64_t row = cut.row;
+    // base, demod, tangent, zeros (the tangent once a smooth pass has added it) and three sums
+    S* vectors = allocate_zeros<S>(7 * row);
+    S *base = vectors, *demod = vectors + row, *tangent = vectors + 2 * row, *zeros = vectors + 3 * row;
+    S* sums = vectors + 4 * row;
+    if (cut.channels_last) {
+      repeat_row(base, bias, S(0), cut);
+      repeat_row(tangent, tangent_bias, S(0), cut);
+    }
+    int64_t demod_of = -1;
+    for (int64_t index = begin; index < end; index++) {
+      const Task task(cut, index);
+      const S* noise = task_noise<S>(a, cut, task);
+      S* result = partial + index * 3 * width;
+      if (!cut.channels_last) {
+        plane_task(task, noise, buffers, result);
+        continue;
+      }
+      if (demod_of != task.sample) {
+        repeat_row(demod, demods ? demods + task.sample * cut.channels : nullptr, S(1), cut);
+        demod_of = task.sample;
+      }
+      memset(sums, 0, size_t(3 * row) * sizeof(S));
+      for (int64_t i = 0; i < task.size;) {
+        const bool several = task.size - i >= kRows * row;
+        const int count = several ? kRows : 1;
+        const int64_t length = least(row, task.size - i);
+        const S* pixel_noise = noise ? noise + i / cut.channels : nullptr;
+        for (int64_t c = 0; c < length; c += kColumns) {
+          const int64_t n = least(kColumns, length - c);
+          const S *dys[kRows], *xs[kRows];
+          S* dxs[kRows];
+          for (int r = 0; r < count; r++) {
+            const int64_t at = task.offset + i + r * row + c;
+            S* buffer = buffers[0] + r * kColumns;
+            dys[r] = load(dy + at, buffer, n);
+            xs[r] = load(x + at, buffers[1] + r * kColumns, n);
+            dxs[r] = staged(dx + at, buffers[2] + r * kColumns);
+            if (smooth) {
+              S *with_tangent = buffers[3], *z = buffers[3] + kColumns;
+              forward_row<kLrelu>(xs[r], demod + c, base + c, pixel_noise ? pixel_noise[r] * strength : S(0), z, n, identity);
+              for (int64_t k = 0; k < n; k++) with_tangent[k] = dys[r][k] + tangent[c + k];
+              smooth_gradient(a.act, with_tangent, z, buffer, n, scale);
+              dys[r] = buffer;
+            }
+          }
+          (several ? loops.rows : loops.row)(dys, xs, demod + c, base + c, (smooth ? zeros : tangent) + c, pixel_noise,
+                                             strength, dxs, sums + c, row, n, p);
+          for (int r = 0; r < count; r++) store(dx + task.offset + i + r * row + c, dxs[r], n);
+        }
+        i += several ? kRows * row : length;
+      }
+      for (int64_t k = 0; k < 3; k++)
+        for (int64_t i = 0; i < row; i++) result[k * width + i % width] += sums[k * row + i];
+    }
+    free(vectors);
+  });
+  add_partial_sums(g, cut, partial);
+  free(partial);
+}
+
+void epilogue_grad(const EpilogueGradArgs& g) {
+  with_type(g.forward.dtype, [&](auto* type) { gradient<std::remove_pointer_t<decltype(type)>>(g); });
+}
+
+}  // namespace GAN_LT_ISA
+}  // namespace gan_lt

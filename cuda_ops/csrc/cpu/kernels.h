@@ -1,0 +1,78 @@
+// The CPU kernels' interface: plain structures and one table of functions per instruction set, no torch header.
+#pragma once
+
+#include <stdint.h>
+
+namespace gan_lt {
+
+enum class Dtype { kFloat, kDouble, kBFloat16, kHalf };
+
+// Runs body(begin, end, context) over parts of [0, end), several at once where that is worth it.
+using ParallelFor = void (*)(int64_t end, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context);
+
+// An image batch is `planes` blocks [height, width, k], k innermost: k = C channels for channels_last (planes = N) and
+// k = 1 for contiguous tensors (planes = N * C). Taps are for correlation (already flipped) and hold the gain.
+struct UpfirdnArgs {
+  ParallelFor parallel;
+  Dtype dtype;
+  const void* x;
+  void* y;
+  int64_t planes, in_h, in_w, out_h, out_w, k;
+  int64_t up_x, up_y, down_x, down_y, pad_x, pad_y;  // pad: left and top
+  int64_t fw, fh;
+  const double* taps_x;  // [fw], separable
+  const double* taps_y;  // [fh], separable
+  const double* taps;    // [fh, fw], not separable; null where it is
+};
+
+// y = clamp(gain * act(x * demod + noise * strength + bias)) on [samples, pixels, channels] (channels_last) or
+// [samples, channels, pixels]. demod [samples, channels], noise [noise_samples, pixels] with noise_samples 1 or samples,
+// and bias [channels] are float, or double where dtype is double; each may be null.
+struct EpilogueArgs {
+  ParallelFor parallel;
+  Dtype dtype;
+  bool channels_last;
+  int64_t samples, pixels, channels;
+  const void* x;
+  void* y;
+  const void* demod;
+  const void* noise;
+  bool noise_per_sample;
+  double strength;
+  const void* bias;
+  int act;
+  double alpha, gain, limit;
+};
+
+// The gradient of the above for an output gradient dy. `forward.x` is the input, or the output where from_output is true
+// (piecewise linear activations with positive gain, alpha >= 0, no demod, no noise). Sums may be null if not wanted.
+struct EpilogueGradArgs {
+  EpilogueArgs forward;
+  bool from_output;
+  const void* dy;
+  const void* tangent_bias;  // [channels], added to dy, or null
+  void* dx;
+  void* d_bias;      // [channels]
+  void* d_demod;     // [samples, channels]
+  void* d_strength;  // [1]
+};
+
+// Gradient of the gradient for smooth activations, without demod and noise: with v = ddx + tangent_bias,
+// d_dy = v * slope(x + bias) and d_x = v * dy * curvature(x + bias).
+struct EpilogueGrad2Args {
+  EpilogueArgs forward;
+  const void* dy;
+  const void* ddx;
+  const void* tangent_bias;
+  void* d_dy;
+  void* d_x;
+};
+
+struct Kernels {
+  void (*upfirdn2d)(const UpfirdnArgs&);
+  void (*epilogue)(const EpilogueArgs&);
+  void (*epilogue_grad)(const EpilogueGradArgs&);
+  void (*epilogue_grad2)(const EpilogueGrad2Args&);
+};
+
+}  // namespace gan_lt

@@ -1,0 +1,28 @@
+"""Evaluation of generated images: whole and class by class.
+
+>>> from eval import frechet_distance_from_features
+>>> round(frechet_distance_from_features([[0.0, 0.0], [2.0, 0.0]], [[3.0, 0.0], [5.0, 0.0]]), 6)
+9.0
+"""
+
+from eval.evaluation import EvaluationOptions, evaluate
+from eval.frechet import frechet_distance, frechet_distance_from_features
+from eval.kernel import kernel_distance
+from eval.manifold import prdc
+from eval.memorization import memorization
+from eval.moments import StreamingMoments
+from eval.reference import Reference
+from eval.report import Report
+
+__all__ = [
+    "EvaluationOptions",
+    "Reference",
+    "Report",
+    "StreamingMoments",
+    "evaluate",
+    "frechet_distance",
+    "frechet_distance_from_features",
+    "kernel_distance",
+    "memorization",
+    "prdc",
+]

@@ -1,0 +1,279 @@
+"""evaluate: the one call that compares generated images with real ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from eval.alignment import AlignedSources, align, counts_by_class
+from eval.cache import FeatureCache
+from eval.cautions import cautions
+from eval.distribution import DistributionSettings, compare_distributions
+from eval.extraction import extract_features
+from eval.extractors import Extractor, ExtractorContext, build_extractor
+from eval.gallery import collect_gallery
+from eval.intra_class import balanced_positions, per_class_distributions
+from eval.judging import judge_balance
+from eval.measuring_copies import measure_memorization
+from eval.progress import Progress
+from eval.report import Report
+from eval.sources import ImageSource, SourceOptions, open_source
+from eval.summary import Findings, summarise
+from eval.training_set import run_folder, training_set_of_run
+from eval.utility import UtilitySettings, utility_study
+from eval.versions import versions
+from gan_lt.errors import InputError
+
+METRICS = ("fid", "kid", "prdc", "ifid", "balance", "memorization", "utility")
+DEFAULT_METRICS = ("fid", "kid", "prdc", "ifid", "balance")
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What decides the numbers besides the images. Defaults: k from Naeem et al. (2020), subsets from
+    clean-fid.
+    """
+
+    k: int = 5
+    kid_subset_size: int = 1000
+    kid_subsets: int = 100
+    replicates: int = 1000
+    balance_reference: bool = True
+    many_over: int = 100
+    few_under: int = 20
+    utility: UtilitySettings = field(default_factory=UtilitySettings)
+    seed: int = 0
+
+
+def evaluate(
+    real: Any,
+    fake: Any,
+    features: Any = "inception",
+    metrics: Sequence[str] | str | None = None,
+    train_counts: Sequence[int] | Mapping[str, int] | None = None,
+    *,
+    train: Any = None,
+    seed: int = 0,
+    num_fake: int | None = None,
+    truncation_psi: float = 1.0,
+    split: Literal["train", "test"] = "test",
+    data_root: str | Path | None = None,
+    resolution: int | None = None,
+    allow_missing: bool = False,
+    options: EvaluationOptions | None = None,
+    weights: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    device: str = "cpu",
+    batch_size: int = 64,
+    json: str | Path | None = None,
+    report: str | Path | None = None,
+    progress: bool = False,
+) -> Report:
+    """Compare generated images with real ones, over all and class by class.
+
+    Args:
+        real, fake: each a folder of class folders, a zip with dataset.json, a data set's name ("digits",
+            "cifar10", "cifar100"), a run, a saved generator, or a pair (uint8 images [n, C, H, W], [n, H, W,
+            C] or [n, H, W], integer labels [n]).
+        features: "inception", "clip", "dinov2", "classifier", a TorchScript or ONNX file, or a callable from
+            uint8 numpy images [n, C, H, W] to features [n, d].
+        metrics: names out of fid, kid, prdc, ifid, balance, memorization, utility (a sequence, or one string
+            with commas). None: all but utility, and memorization where `train` is given.
+        train_counts: training images a class, in class order or by name; None: as the sources know them.
+        train: the training images, as for `real`, or the run they were used in; needed for memorization and
+            utility. None: those of the run, if `fake` is one.
+        seed: fixes what is sampled, chosen and trained.
+        num_fake: images a class from a generator; None: as many as the reference has.
+        split, data_root, resolution: how named sets are opened, and the size that all images are brought to.
+        allow_missing: report classes that are on one side only instead of refusing them.
+        weights: file of the extractor's weights. cache_dir: folder to keep features in.
+        json, report: files to write, in a folder that is made when needed.
+
+    Returns: the Report. The per-class reference has equally many images of every class (a seeded choice; the
+    report says how many) unless options.balance_reference is False.
+
+    Raises InputError (a ValueError) with one line that names what can't be used and what to do.
+    """
+    started = time.monotonic()
+    options = options or EvaluationOptions(seed=seed)
+    train_asked = train is not None
+    if train is None:
+        train = run_folder(fake)
+    wanted = metric_names(metrics, has_train=train is not None)
+    shown = Progress(progress)
+    notes: list[str] = []
+
+    def source(
+        spec: Any,
+        option: str,
+        part: Literal["train", "test"],
+        reference: ImageSource | None = None,
+        each: int | None = num_fake,
+    ) -> ImageSource:
+        root = None if data_root is None else Path(data_root)
+        opening = SourceOptions(option, part, root, resolution, each, seed, truncation_psi)
+        return open_source(spec, opening, reference)
+
+    reference = source(real, "--real", split)
+    sides = align(reference, source(fake, "--fake", split, reference), allow_missing=allow_missing)
+    names = sides.class_names
+    training = None
+    if train is not None:
+        run = run_folder(train)
+        try:
+            opened = source(train, "--train", "train") if run is None else training_set_of_run(run)
+            training = align(sides.real, opened, allow_missing=True).fake
+        except InputError as error:
+            if train_asked or metrics is not None:
+                raise
+            # nobody asked for what needs them: a run whose data moved away can still be evaluated
+            notes.append(f"The run's training images are not there ({error}): memorization is not measured.")
+            wanted -= {"memorization"}
+    counts = counts_by_class(train_counts, names, sides.fake, sides.real)
+    if counts is None and training is not None:
+        counts = [int(n) for n in np.bincount(training.labels, minlength=len(names))]
+
+    context = ExtractorContext(sides.real, seed, device, Path(weights) if weights else None, progress)
+    extractor = build_extractor(features, context)
+    cache = FeatureCache(cache_dir) if cache_dir is not None else None
+
+    extracted: dict[int, npt.NDArray[np.float32]] = {}
+
+    def extract(images: ImageSource) -> npt.NDArray[np.float32]:
+        if id(images) not in extracted:
+            extracted[id(images)] = extract_features(
+                images, extractor, batch_size=batch_size, cache=cache, progress=shown, warnings=notes
+            )
+        return extracted[id(images)]
+
+    found = Findings(names, sides, counts, options)
+    if wanted & {"fid", "kid", "prdc", "ifid"} or (
+        "memorization" in wanted and extractor.name != "classifier"
+    ):
+        real_features, fake_features = extract(sides.real), extract(sides.fake)
+        if real_features.shape[1] != fake_features.shape[1]:
+            raise InputError(
+                f"{extractor.name} gave {real_features.shape[1]} dimensions for the real and "
+                f"{fake_features.shape[1]} for the generated images; both must be of one size"
+            )
+        found.dim = real_features.shape[1]
+        _distributions(found, real_features, fake_features, wanted)
+    if "balance" in wanted:
+        found.balance = judge_balance(extractor, context, sides, training, batch_size=batch_size)
+    if "memorization" in wanted and training is not None:
+        found.memorization = measure_memorization(extractor, sides, training, extract)
+    if "utility" in wanted and training is not None:
+        synthetic = sides.fake
+        if synthetic.kind == "generator":
+            # topping up needs as many images as the largest class lacks, not as many as the reference has
+            largest = int(training.counts.max())
+            synthetic = align(sides.real, source(fake, "--fake", split, sides.real, largest)).fake
+        found.utility = utility_study(
+            training, synthetic, sides.real, options.utility, seed=seed, device=device, progress=shown
+        )
+    result = summarise(found, wanted)
+    result.features = _describe(extractor, found.dim)
+    result.settings = _settings(found, wanted, started, real=real, fake=fake, seed=seed)
+    result.warnings = [*notes, *cautions(found, result)]
+    result.gallery = collect_gallery(sides.real, sides.fake, len(names), per_class=10, seed=seed)
+    if found.memorization is not None:
+        result.gallery.pairs = found.memorization.pairs
+    if json is not None:
+        result.to_json(json)
+    if report is not None:
+        result.to_html(report)
+    return result
+
+
+def metric_names(metrics: Sequence[str] | str | None, *, has_train: bool) -> frozenset[str]:
+    """The set of metrics asked for; raises InputError for an unknown or an empty list."""
+    if metrics is None:
+        return frozenset((*DEFAULT_METRICS, "memorization") if has_train else DEFAULT_METRICS)
+    names = [name.strip() for name in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
+    for name in names:
+        if name not in METRICS:
+            raise InputError(f"metric {name!r} is unknown; choose from {', '.join(METRICS)}")
+    if not names:
+        raise InputError(f"metrics is empty; choose from {', '.join(METRICS)}")
+    needing = sorted({"memorization", "utility"} & set(names))
+    if needing and not has_train:
+        raise InputError(
+            f"metric {needing[0]!r} needs the training images; give them with train=... (--train DATA or RUN)"
+        )
+    return frozenset(names)
+
+
+def _distributions(
+    found: Findings, real: npt.NDArray[np.float32], fake: npt.NDArray[np.float32], wanted: frozenset[str]
+) -> None:
+    options = found.options
+    settings = DistributionSettings(
+        options.k, options.kid_subset_size, options.kid_subsets, options.replicates, options.seed
+    )
+    whole = {
+        measure for name, measure in (("fid", "frechet"), ("kid", "kid"), ("prdc", "prdc")) if name in wanted
+    }
+    if min(len(real), len(fake)) <= options.k:
+        whole.discard("prdc")
+    found.whole = compare_distributions(real, fake, whole, settings)
+    by_class = {
+        measure for name, measure in (("ifid", "frechet"), ("kid", "kid"), ("prdc", "prdc")) if name in wanted
+    }
+    if by_class:
+        sides, size = found.sides, len(found.names)
+        if options.balance_reference:
+            found.reference_rows = balanced_positions(sides.real.labels, size, options.seed)
+        else:
+            found.reference_rows = [sides.real.of_class(index) for index in range(size)]
+        fake_rows = [sides.fake.of_class(index) for index in range(size)]
+        found.by_class = per_class_distributions(
+            real, found.reference_rows, fake, fake_rows, by_class, settings
+        )
+
+
+def _describe(extractor: Extractor, dim: int | None) -> dict[str, Any]:
+    return {
+        "name": extractor.name,
+        "dim": dim,
+        "weights_hash": extractor.weights_hash,
+        "settings": dict(extractor.settings),
+    }
+
+
+def _settings(
+    found: Findings, wanted: frozenset[str], started: float, *, real: Any, fake: Any, seed: int
+) -> dict[str, Any]:
+    sides: AlignedSources = found.sides
+    options = found.options
+    return {
+        "real": sides.real.name,
+        "fake": sides.fake.name,
+        "n_real": len(sides.real),
+        "n_fake": len(sides.fake),
+        "n_reference_per_class": len(found.reference_rows[0]) if _equal(found.reference_rows) else None,
+        "resolution": {"real": sides.real.resolution, "fake": sides.fake.resolution},
+        "channels": sides.real.channels,
+        "metrics": sorted(wanted, key=METRICS.index),
+        "k": options.k,
+        "kid_subset_size": options.kid_subset_size,
+        "kid_subsets": options.kid_subsets,
+        "replicates": options.replicates,
+        "interval": 0.95,
+        "many_over": options.many_over,
+        "few_under": options.few_under,
+        "missing_classes": list(sides.missing),
+        "extra_classes": list(sides.extra),
+        "seed": seed,
+        "seconds": round(time.monotonic() - started, 2),
+        "versions": versions(),
+    }
+
+
+def _equal(rows: Sequence[npt.NDArray[np.int64]]) -> bool:
+    return len({len(chosen) for chosen in rows}) == 1

@@ -1,0 +1,79 @@
+"""The report in a terminal: headline figures, and a row a class, rarest last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from eval.class_order import rarest_last
+from eval.columns import class_columns, format_value, headline, shown_value
+from eval.utility import verdict
+
+if TYPE_CHECKING:
+    from eval.report import Report
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Print headline, class table, groups, utility and warnings."""
+    console = console or Console()
+    if not console.is_terminal:
+        # a file or a pipe has no width: cells there must not be cut
+        console = Console(width=200, file=console.file)
+    summary = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("measure", "value", "95 % interval"):
+        summary.add_column(title, justify="left" if title == "measure" else "right")
+    for entry in headline(report):
+        summary.add_row(entry.title, entry.value, entry.interval)
+    console.print(summary)
+    console.print(_class_table(report))
+    if report.utility is not None:
+        console.print(_utility_table(report.utility))
+        console.print(verdict(report.utility))
+    for warning in report.warnings:
+        console.print(Text(f"note: {warning}", style="yellow"))
+
+
+def _utility_table(utility: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("classifier trained on")
+    for title in ("images", "balanced accuracy", "worst class", "harmonic mean"):
+        table.add_column(title, justify="right")
+    for arm in utility["arms"].values():
+        low, high = arm["intervals"]["balanced_accuracy"]
+        table.add_row(
+            arm["title"],
+            f"{arm['n_train']:,}",
+            f"{arm['balanced_accuracy']:.3f} ({low:.3f} to {high:.3f})",
+            f"{arm['worst_recall']:.3f}",
+            f"{arm['harmonic_recall']:.3f}",
+        )
+    return table
+
+
+def _class_table(report: Report) -> Table:
+    columns = class_columns(report)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column.title, justify="left" if column.key in ("name", "group") else "right")
+    counts = [row["n_train"] for row in report.per_class]
+    order = rarest_last(None if None in counts else counts, len(counts))
+    for index in order:
+        row = report.per_class[index]
+        table.add_row(
+            *(format_value(shown_value(column.key, row.get(column.key)), column.digits) for column in columns)
+        )
+    rows: list[dict[str, Any]] = [{"name": f"mean {name}", **entry} for name, entry in report.groups.items()]
+    if rows:
+        table.add_section()
+        for row in rows:
+            table.add_row(
+                *(
+                    format_value(shown_value(column.key, row.get(column.key)), column.digits)
+                    for column in columns
+                )
+            )
+    return table

@@ -1,0 +1,205 @@
+"""open_image_set: the one way from what a user typed after --data to an ImageSet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gan_lt.data.archive import label_zip
+from gan_lt.data.cifar import open_cifar
+from gan_lt.data.decoding import (
+    MAX_RESOLUTION,
+    MIN_RESOLUTION,
+    CorruptImageError,
+    ImageHeader,
+    require_resolution,
+)
+from gan_lt.data.digits import open_digits
+from gan_lt.data.folder import label_folder
+from gan_lt.data.image_set import IN_MEMORY_BYTES, ImageSet
+from gan_lt.data.labelling import LabelledNames, require_all_classes
+from gan_lt.data.pixels import ArrayPixels, EncodedPixels, ImageFiles, scan_headers
+from gan_lt.errors import InputError
+
+NAMED_SETS = ("digits", "cifar10", "cifar100")
+SPLITS = ("train", "test")
+Split = Literal["train", "test"]
+
+_logger = logging.getLogger(__name__)
+_LISTED = 10  # skipped images that a warning names
+_BLOCK = 1024  # images decoded at a time where a large set is only checked
+
+
+def open_image_set(
+    spec: str | Path,
+    *,
+    resolution: int | None = None,
+    channels: int | None = None,
+    split: Split = "train",
+    data_root: Path | None = None,
+    skip_corrupt: bool = False,
+    any_size: bool = False,
+    option: str = "--data",
+) -> ImageSet:
+    """Open labelled images.
+
+    ``spec`` is one of
+
+    - a folder with a sub-folder for every class, or with images and a ``dataset.json``;
+    - a zip with ``dataset.json`` in StyleGAN's form (optionally with ``class_names``), or of class folders;
+    - ``digits``, ``cifar10`` or ``cifar100``; ``digits:test`` picks a split, ``./digits`` a folder.
+
+    Sets of up to 2 GiB, decoded, are decoded here, once; larger ones on demand. Classes of folders are in the
+    natural order of their names, images in that of theirs.
+
+    Args:
+        resolution: a power of two, 8 to 1024: the centred square of every image is resized to it (see
+            ``decode_image``). By default the images' own size, which must then be one such size for all.
+        channels: 1 (gray) or 3 (RGB); by default 3 if any image has colour.
+        split: which part of a named set; folders and zips are one part, and always opened whole.
+        data_root: where a copy of CIFAR lies on disk.
+        skip_corrupt: leave out images that can't be decoded, list them in ``skipped`` and log a warning. All
+            images are then decoded once here, however many they are.
+        any_size: without a ``resolution``, accept any square size that all images share.
+        option: the command-line option that ``spec`` came from, for messages.
+
+    Raises:
+        InputError: nothing there, no labels, an empty class, a corrupt image, sizes that differ: one line
+            that names the file, the value and the remedy.
+    """
+    if resolution is not None:
+        require_resolution(resolution)
+    if channels not in (None, 1, 3):
+        raise InputError(f"channels {channels} is not possible: it must be 1 (gray) or 3 (RGB)")
+    name, part = _named_set(str(spec), split, option)
+    if name == "digits":
+        return open_digits(part, resolution, channels)
+    if name is not None:
+        return open_cifar(name, part, resolution, channels, data_root, option)
+
+    path = Path(spec).expanduser()
+    shown = f"{option} {spec}"
+    files, labelled = _label(path, shown)
+    return _image_set(
+        path.resolve().stem if path.is_file() else path.resolve().name,
+        files,
+        labelled,
+        shown,
+        resolution=resolution,
+        channels=channels,
+        skip_corrupt=skip_corrupt,
+        any_size=any_size,
+    )
+
+
+def _named_set(spec: str, split: str, option: str) -> tuple[str | None, str]:
+    if split not in SPLITS:
+        raise InputError(f"split {split!r} is not known: it must be 'train' or 'test'")
+    name, colon, suffix = spec.partition(":")
+    if name not in NAMED_SETS:
+        return None, split
+    if colon and suffix not in SPLITS:
+        raise InputError(f"{option} {spec}: split {suffix!r} is not known, write {name}:train or {name}:test")
+    return name, suffix if colon else split
+
+
+def _label(path: Path, shown: str) -> tuple[ImageFiles, LabelledNames]:
+    if path.is_dir():
+        return label_folder(path, shown)
+    if path.is_file():
+        return label_zip(path, shown)
+    raise InputError(
+        f"{shown}: no such file or folder: it may be a folder with a sub-folder for every class, a zip with "
+        f"dataset.json, or one of {', '.join(NAMED_SETS)}"
+    )
+
+
+def _image_set(
+    name: str,
+    files: ImageFiles,
+    labelled: LabelledNames,
+    shown: str,
+    *,
+    resolution: int | None,
+    channels: int | None,
+    skip_corrupt: bool,
+    any_size: bool,
+) -> ImageSet:
+    headers = scan_headers(files, labelled.names)
+    errors = [header for header in headers if isinstance(header, CorruptImageError)]
+    if errors and not skip_corrupt:
+        raise errors[0]
+    good = [index for index, header in enumerate(headers) if isinstance(header, ImageHeader)]
+    names = tuple(labelled.names[index] for index in good)
+    skipped = tuple(
+        name
+        for name, header in zip(labelled.names, headers, strict=True)
+        if isinstance(header, CorruptImageError)
+    )
+    readable = [header for header in headers if isinstance(header, ImageHeader)]
+    labels = labelled.labels[good]
+    require_all_classes(labelled.class_names, labels, f"{shown} without its corrupt images")
+
+    if resolution is None:
+        resolution = _own_resolution(readable, names, shown, any_size)
+    if channels is None:
+        channels = 3 if any(header.is_colour for header in readable) else 1
+    encoded = EncodedPixels(files, names, resolution, channels)
+    image_set = ImageSet(
+        name=name,
+        class_names=labelled.class_names,
+        labels=labels,
+        ids=names,
+        resolution=resolution,
+        channels=channels,
+        pixels=encoded,
+        skipped=skipped,
+    )
+    if skip_corrupt:
+        return _without_corrupt(image_set, encoded, shown)
+    return image_set.materialize() if image_set.decoded_bytes <= IN_MEMORY_BYTES else image_set
+
+
+def _own_resolution(headers: Sequence[ImageHeader], names: Sequence[str], shown: str, any_size: bool) -> int:
+    """The one size that all images have."""
+    first = headers[0]
+    for header, name in zip(headers, names, strict=True):
+        if (header.width, header.height) != (first.width, first.height):
+            raise InputError(
+                f"{shown}: images differ in size, {names[0]} is {first.width}x{first.height} and {name} is "
+                f"{header.width}x{header.height}: pass --resolution N to crop and resize them all"
+            )
+    size = f"{first.width}x{first.height}"
+    if first.width != first.height:
+        raise InputError(f"{shown}: {names[0]} is {size}, not square: pass --resolution N to crop and resize")
+    power_of_two = first.width & (first.width - 1) == 0 and MIN_RESOLUTION <= first.width <= MAX_RESOLUTION
+    if not power_of_two and not any_size:
+        raise InputError(
+            f"{shown}: images are {size} and must be a power of two from {MIN_RESOLUTION} to "
+            f"{MAX_RESOLUTION} pixels wide: pass --resolution N to resize them"
+        )
+    return first.width
+
+
+def _without_corrupt(image_set: ImageSet, encoded: EncodedPixels, shown: str) -> ImageSet:
+    """The set without the images that can't be decoded, each listed in ``skipped`` and in one warning."""
+    keep = np.ones(len(image_set), dtype=bool)
+    blocks = []
+    for start in range(0, len(image_set), _BLOCK):
+        indices = np.arange(start, min(start + _BLOCK, len(image_set)))
+        pixels, corrupt, _ = encoded.read_whole(indices)
+        keep[indices[corrupt]] = False
+        if image_set.decoded_bytes <= IN_MEMORY_BYTES:
+            blocks.append(pixels)
+    skipped = (*image_set.skipped, *(image_set.ids[index] for index in np.flatnonzero(~keep)))
+    kept = replace(image_set.subset(keep), skipped=skipped)
+    require_all_classes(kept.class_names, kept.labels, f"{shown} without its corrupt images")
+    if skipped:
+        listed = ", ".join(skipped[:_LISTED]) + (", ..." if len(skipped) > _LISTED else "")
+        _logger.warning("%s: left out %d corrupt images: %s", shown, len(skipped), listed)
+    return replace(kept, pixels=ArrayPixels(np.concatenate(blocks), origin=kept.pixels)) if blocks else kept

@@ -1,0 +1,80 @@
+"""The interface between a method and the training loop.
+
+The loop knows a list of terms. Before a generator pass it lets every term `prepare` the latents; after it, it
+hands every term one `StepBatch` and adds what the term returns, times its weight, to the loss of that phase.
+A term never reaches into the loop; what it has to remember are its buffers, so it is saved and resumed with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+Phase = Literal["generator", "discriminator"]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What a generator pass starts from.
+
+    z: [N, z_dim] float32. y: int64 [N], None when unconditional. embedding_noise: [N, w_dim], added to the class
+    embedding before its normalisation, or None.
+    """
+
+    z: Tensor
+    y: Tensor | None
+    embedding_noise: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What a term sees of one step.
+
+    phase: whose weights the loss goes to. step: optimizer steps made so far. latents: of this generator pass.
+    w: [N, w_dim], before it is repeated for the layers, with gradient in the generator step. fake: images
+    [N, C, H, W] before augmentation. fake_logits: [N], of the augmented images. real, real_labels, real_logits: the
+    real side, before augmentation; None in a generator step that does not use it.
+    """
+
+    phase: Phase
+    step: int
+    latents: Latents
+    w: Tensor
+    fake: Tensor
+    fake_logits: Tensor
+    real: Tensor | None = None
+    real_labels: Tensor | None = None
+    real_logits: Tensor | None = None
+
+
+class Term(nn.Module):
+    """A method, as the loop sees it. Subclasses override what they need; the defaults do nothing.
+
+    Args:
+        name: as on the command line and in the statistics.
+        weight: multiplies what the loss methods return.
+    """
+
+    def __init__(self, name: str, weight: float) -> None:
+        super().__init__()
+        if not weight >= 0:
+            raise ValueError(f"{name}: weight={weight} must be at least 0")
+        self.name, self.weight = name, weight
+
+    def prepare(self, latents: Latents, phase: Phase, step: int) -> Latents:
+        """The latents of a generator pass, changed as the method needs; called in both phases."""
+        return latents
+
+    def generator_loss(self, batch: StepBatch) -> Tensor | None:
+        """A scalar to add to the generator's loss, unweighted, or None."""
+        return None
+
+    def discriminator_loss(self, batch: StepBatch) -> Tensor | None:
+        """A scalar to add to the discriminator's loss, unweighted, or None."""
+        return None
+
+    def statistics(self) -> dict[str, float]:
+        """Figures to log once a tick."""
+        return {}

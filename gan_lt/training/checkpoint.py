@@ -1,0 +1,116 @@
+"""Checkpoints: the whole training state in one safetensors file, written atomically, with a checksum.
+
+Tensors are stored as tensors; everything else (numbers, texts, lists) as JSON in the file's header. Nothing is
+pickled, so loading a checkpoint can run no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gan_lt.errors import InputError
+
+_NAME = re.compile(r"^kimg-(\d+)\.safetensors$")
+_TENSOR = "__tensor__"
+_IMAGES_SEEN = "images_seen"
+
+
+class DamagedCheckpointError(InputError):
+    """A checkpoint that is torn, altered or not a checkpoint."""
+
+
+def save_checkpoint(directory: Path, state: Mapping[str, Any], images_seen: int, keep: int) -> Path:
+    """Write `state` (nested dictionaries and lists of tensors, numbers, texts) and drop all but the last `keep`.
+
+    The file appears under its name only when it is complete and on the disk.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    tree = _flatten(state, "", tensors)
+    metadata = {"state": json.dumps(tree), "sha256": _digest(tensors), _IMAGES_SEEN: str(images_seen)}
+    path = directory / f"kimg-{images_seen // 1000:06d}.safetensors"
+    temporary = directory / f".{path.name}.{os.getpid()}"
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    for old in list_checkpoints(directory)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    if not directory.is_dir():
+        return []
+    found = [(int(match[1]), path) for path in directory.iterdir() if (match := _NAME.match(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What `save_checkpoint` was given.
+
+    Raises:
+        DamagedCheckpointError: the file is torn, altered or something else.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tree = json.loads(metadata["state"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DamagedCheckpointError(f"{path}: is not a complete checkpoint ({error})") from error
+    if _digest(tensors) != metadata.get("sha256"):
+        raise DamagedCheckpointError(f"{path}: its checksum does not match, so the file was altered or damaged")
+    state = _restore(tree, tensors)
+    if not isinstance(state, dict):
+        raise DamagedCheckpointError(f"{path}: holds no training state")
+    return state
+
+
+def _flatten(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(node, Tensor):
+        tensors[name] = node.detach().cpu().contiguous().clone()
+        return {_TENSOR: name}
+    if isinstance(node, Mapping):
+        # JSON has text keys only; the optimizers' integer keys come back through the type kept beside them
+        keys = [[key, _flatten(value, f"{name}/{key}", tensors)] for key, value in node.items()]
+        return {"__mapping__": keys}
+    if isinstance(node, list | tuple):
+        return [_flatten(value, f"{name}/{index}", tensors) for index, value in enumerate(node)]
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    raise TypeError(f"{name}: a checkpoint can't hold a {type(node).__name__}")
+
+
+def _restore(node: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(node, dict):
+        if _TENSOR in node:
+            return tensors[node[_TENSOR]]
+        return {key: _restore(value, tensors) for key, value in node["__mapping__"]}
+    if isinstance(node, list):
+        return [_restore(value, tensors) for value in node]
+    return node
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,22 @@
+"""Running average of the generator's weights (Karras et al., ICLR 2018; half-life and ramp-up as in NeurIPS 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def ema_decay(batch: int, kimg: float, images_seen: int, rampup: float | None) -> float:
+    """The decay for one step of `batch` images: half-life `kimg`, at most `rampup` times the images seen so far."""
+    half_life = kimg * 1000
+    if rampup is not None:
+        half_life = min(half_life, images_seen * rampup)
+    return 0.5 ** (batch / max(half_life, 1e-8))
+
+
+@torch.no_grad()
+def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * network, for parameters; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for target, source in zip(average.buffers(), network.buffers(), strict=True):
+        target.copy_(source)

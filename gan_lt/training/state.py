@@ -1,0 +1,180 @@
+"""Everything a run has to remember, as one object with one save and one load."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_lt.augment import diff_augment
+from gan_lt.config import AugmentConfig, TrainConfig
+from gan_lt.data import BatchLoader, ImageSet, sampler_for
+from gan_lt.errors import InputError
+from gan_lt.losses import ADVERSARIAL_LOSSES, PathLength
+from gan_lt.models import Discriminator, Generator
+from gan_lt.regularizers import Latents, TermContext, build_terms
+from gan_lt.training.step import Objective
+
+
+class TrainingState:
+    """Networks, optimizers, running averages, data order and counters of one run.
+
+    Attributes:
+        G, D: the networks in training. G_ema: the running average of G, which is saved and sampled.
+        optimizer_g, optimizer_d: Adam. objective: what is minimised. loader: batches of real images.
+        step: optimizer steps made. images_seen: real images shown to the discriminator.
+    """
+
+    def __init__(self, config: TrainConfig, images: ImageSet, device: torch.device) -> None:
+        self.config, self.device = config, device
+        torch.manual_seed(config.training.seed)
+        self.G, self.D = build_networks(config, images)
+        if device.type == "cpu":
+            # oneDNN's and our own kernels are fastest on NHWC
+            self.G.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.D.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.G.to(device).train()
+        self.D.to(device).train()
+        self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
+        optimizer = config.optimizer
+        betas = (optimizer.beta1, optimizer.beta2)
+        self.optimizer_g = torch.optim.Adam(
+            self.G.parameters(), lr=optimizer.generator_lr, betas=betas, eps=optimizer.eps, fused=True
+        )
+        self.optimizer_d = torch.optim.Adam(
+            self.D.parameters(), lr=optimizer.discriminator_lr, betas=betas, eps=optimizer.eps, fused=True
+        )
+        contexts = {
+            name: TermContext(
+                counts=images.counts.tolist(),
+                generator=self.G,
+                w_dim=self.G.w_dim,
+                settings=getattr(config, name).model_dump(),
+            )
+            for name in config.regularizers
+        }
+        terms = [term.to(device) for term in build_terms(config.regularizers, contexts)]
+        self.objective = Objective(
+            adversarial=ADVERSARIAL_LOSSES[config.loss.adversarial],
+            terms=terms,
+            augment=augmentation(config.augment),
+            path_length=PathLength().to(device),
+            r1_gamma=config.loss.r1_gamma,
+            r2_gamma=config.loss.r2_gamma,
+            path_length_weight=config.loss.path_length_weight,
+            style_mixing=config.training.style_mixing,
+        )
+        self.loader = BatchLoader(
+            images,
+            sampler_for(images, config.data.sampler, beta=config.data.sampler_beta, seed=config.training.seed),
+            config.training.round,
+            horizontal_flips=config.data.horizontal_flips,
+            seed=config.training.seed,
+            num_workers=config.data.workers,
+            device=device,
+        )
+        self.fingerprint = images.fingerprint()
+        self._class_weights = torch.as_tensor(images.counts, dtype=torch.float32, device=device)
+        if config.training.generated_labels == "uniform":
+            self._class_weights = torch.ones_like(self._class_weights)
+        self.step = 0
+        self.images_seen = 0
+
+    def draw_latents(self, labels: Tensor | None = None) -> Latents:
+        """Latents of one round: standard normal z, and classes as configured (or as given)."""
+        n = self.config.training.round
+        z = torch.randn(n, self.G.z_dim, device=self.device)
+        if not self.config.generator.conditional:
+            return Latents(z, None)
+        if labels is None:
+            labels = torch.multinomial(self._class_weights, n, replacement=True)
+        return Latents(z, labels)
+
+    def next_real(self) -> tuple[Tensor, Tensor]:
+        """(images [N, C, H, W] float32 in [-1, 1], labels int64 [N])."""
+        images, labels = next(self.loader)
+        return images.to(self.device, torch.float32) / 127.5 - 1, labels.to(self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and texts from which `load_state_dict` goes on exactly."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "fingerprint": self.fingerprint,
+            "G": self.G.state_dict(),
+            "D": self.D.state_dict(),
+            "G_ema": self.G_ema.state_dict(),
+            "optimizer_g": self.optimizer_g.state_dict(),
+            "optimizer_d": self.optimizer_d.state_dict(),
+            "path_length": self.objective.path_length.state_dict(),
+            "terms": {term.name: term.state_dict() for term in self.objective.terms},
+            "loader": self.loader.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["rng_cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken.
+
+        Raises:
+            InputError: the training images are not those of the run.
+        """
+        if state["fingerprint"] != self.fingerprint:
+            raise InputError(
+                "--resume: the training images have changed since this run began; restore them, or start a new run"
+            )
+        self.step, self.images_seen = state["step"], state["images_seen"]
+        self.G.load_state_dict(state["G"])
+        self.D.load_state_dict(state["D"])
+        self.G_ema.load_state_dict(state["G_ema"])
+        self.optimizer_g.load_state_dict(state["optimizer_g"])
+        self.optimizer_d.load_state_dict(state["optimizer_d"])
+        self.objective.path_length.load_state_dict(state["path_length"])
+        for term in self.objective.terms:
+            term.load_state_dict(state["terms"][term.name])
+        self.loader.load_state_dict(state["loader"])
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and "rng_cuda" in state:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+
+
+def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Discriminator]:
+    """Generator and discriminator of the configured form for these images."""
+    g, d = config.generator, config.discriminator
+    num_classes = images.num_classes if g.conditional else 0
+    G = Generator(
+        z_dim=g.z_dim,
+        num_classes=num_classes,
+        w_dim=g.w_dim,
+        resolution=images.resolution,
+        img_channels=images.channels,
+        channel_base=g.channel_base,
+        channel_max=g.channel_max,
+        mapping_layers=g.mapping_layers,
+        architecture=g.architecture,
+        class_names=images.class_names,
+        class_counts=images.counts.tolist(),
+    )
+    D = Discriminator(
+        num_classes=num_classes,
+        resolution=images.resolution,
+        img_channels=images.channels,
+        channel_base=d.channel_base or g.channel_base,
+        channel_max=d.channel_max or g.channel_max,
+        architecture=d.architecture,
+        mbstd_group_size=d.mbstd_group_size,
+        mapping_layers=d.mapping_layers,
+    )
+    return G, D
+
+
+def augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
+    """The configured augmentation as a function of images."""
+    if config.name == "none":
+        return lambda images: images
+    return lambda images: diff_augment(images, config.policy)

@@ -1,0 +1,148 @@
+"""One training step: the discriminator's half and the generator's half, in the papers' symbols.
+
+Here is the whole algorithm and nothing else: no devices, logging, files or schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_lt.losses import AdversarialLoss, PathLength, gradient_penalty
+from gan_lt.models import Discriminator, Generator
+from gan_lt.regularizers import Latents, Phase, StepBatch, Term
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: the adversarial loss, its penalties, the augmentation and the methods' terms.
+
+    style_mixing: probability that an image takes its last layers from a second w.
+    """
+
+    adversarial: AdversarialLoss
+    terms: Sequence[Term]
+    augment: Callable[[Tensor], Tensor]
+    path_length: PathLength
+    r1_gamma: float
+    r2_gamma: float
+    path_length_weight: float
+    style_mixing: float
+
+
+def prepare_latents(objective: Objective, latents: Latents, phase: Phase, step: int) -> Latents:
+    """Latents as every term wants them, in order."""
+    for term in objective.terms:
+        latents = term.prepare(latents, phase, step)
+    return latents
+
+
+def run_generator(G: Generator, latents: Latents, style_mixing: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents -> (images, w [N, w_dim], ws [N, num_ws, w_dim])."""
+    w = G.mapping.style(latents.z, latents.y, latents.embedding_noise)
+    ws = G.mapping.broadcast(w)
+    if style_mixing > 0:
+        other = G.mapping.style(torch.randn_like(latents.z), latents.y, latents.embedding_noise)
+        # an image without mixing has its cutoff behind the last layer
+        cutoff = torch.randint(1, G.num_ws, [len(w), 1, 1], device=w.device)
+        mixed = torch.rand([len(w), 1, 1], device=w.device) < style_mixing
+        cutoff = torch.where(mixed, cutoff, G.num_ws)
+        layer = torch.arange(G.num_ws, device=w.device)[None, :, None]
+        ws = torch.where(layer < cutoff, ws, other.unsqueeze(1))
+    return G.synthesis(ws), w, ws
+
+
+def discriminator_step(
+    G: Generator,
+    D: Discriminator,
+    objective: Objective,
+    real: Tensor,
+    labels: Tensor,
+    latents: Latents,
+    step: int,
+    penalty_factor: float,
+) -> dict[str, Tensor]:
+    """Losses of the discriminator on one batch, ready to be added up and differentiated.
+
+    Args:
+        real: [N, C, H, W] in [-1, 1]. labels: int64 [N].
+        latents: of the generated images, not yet prepared by the terms.
+        step: optimizer steps made so far.
+        penalty_factor: steps between penalties in a step that has them (lazy regularisation), 0 in the others.
+
+    Returns:
+        Scalars by name; "loss" is their weighted sum, the others are for the log.
+    """
+    y_real = None if latents.y is None else labels
+    with torch.no_grad():
+        latents = prepare_latents(objective, latents, "discriminator", step)
+        fake, w, _ = run_generator(G, latents, objective.style_mixing)
+        G.mapping.track_w_avg(w)
+    real_seen, fake_seen = objective.augment(real), objective.augment(fake)
+    use_r1 = penalty_factor > 0 and objective.r1_gamma > 0
+    use_r2 = penalty_factor > 0 and objective.r2_gamma > 0
+    real_seen = real_seen.detach().requires_grad_(use_r1)
+    fake_seen = fake_seen.detach().requires_grad_(use_r2)
+    logits_real, logits_fake = D(real_seen, y_real), D(fake_seen, latents.y)
+    losses = {"adversarial": objective.adversarial.discriminator(logits_fake, logits_real).mean()}
+    total = losses["adversarial"]
+    if use_r1:
+        losses["r1"] = gradient_penalty(real_seen, logits_real).mean()
+        total = total + penalty_factor * objective.r1_gamma / 2 * losses["r1"]
+    if use_r2:
+        losses["r2"] = gradient_penalty(fake_seen, logits_fake).mean()
+        total = total + penalty_factor * objective.r2_gamma / 2 * losses["r2"]
+    batch = StepBatch(
+        "discriminator", step, latents, w, fake, logits_fake, real=real, real_labels=y_real, real_logits=logits_real
+    )
+    total = _add_terms(losses, total, ((term, term.discriminator_loss(batch)) for term in objective.terms))
+    losses["logits_real"] = logits_real.mean()
+    losses["logits_fake"] = logits_fake.mean()
+    losses["sign_real"] = logits_real.sign().mean()
+    return {"loss": total, **losses}
+
+
+def generator_step(
+    G: Generator,
+    D: Discriminator,
+    objective: Objective,
+    latents: Latents,
+    real: Tensor | None,
+    labels: Tensor | None,
+    step: int,
+    path_length_factor: float,
+) -> dict[str, Tensor]:
+    """Losses of the generator on one batch, as `discriminator_step` returns them.
+
+    real, labels: for relativistic losses, else None. path_length_factor: steps between path-length penalties in a step
+    that has one, 0 in the others.
+    """
+    latents = prepare_latents(objective, latents, "generator", step)
+    fake, w, ws = run_generator(G, latents, objective.style_mixing)
+    logits_fake = D(objective.augment(fake), latents.y)
+    logits_real = None
+    y_real = None if latents.y is None else labels
+    if objective.adversarial.relativistic and real is not None:
+        with torch.no_grad():
+            logits_real = D(objective.augment(real), y_real)
+    losses = {"adversarial": objective.adversarial.generator(logits_fake, logits_real).mean()}
+    total = losses["adversarial"]
+    if path_length_factor > 0 and objective.path_length_weight > 0:
+        losses["path_length"] = objective.path_length(fake, ws).mean()
+        total = total + path_length_factor * objective.path_length_weight * losses["path_length"]
+    batch = StepBatch(
+        "generator", step, latents, w, fake, logits_fake, real=real, real_labels=y_real, real_logits=logits_real
+    )
+    total = _add_terms(losses, total, ((term, term.generator_loss(batch)) for term in objective.terms))
+    return {"loss": total, **losses}
+
+
+def _add_terms(losses: dict[str, Tensor], total: Tensor, terms: Iterable[tuple[Term, Tensor | None]]) -> Tensor:
+    for term, value in terms:
+        if value is not None:
+            losses[term.name] = value
+            total = total + term.weight * value
+    return total

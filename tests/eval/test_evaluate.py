@@ -1,0 +1,148 @@
+"""evaluate: the values in the report are the pure functions' values, and bad input gets one plain line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eval import EvaluationOptions, Report, evaluate, frechet_distance_from_features, kernel_distance, prdc
+from gan_lt.errors import InputError
+
+Arrays = tuple[np.ndarray, np.ndarray]
+OPTIONS = EvaluationOptions(replicates=50)
+
+
+def flat(images: np.ndarray) -> np.ndarray:
+    """8x8 means of digits, as features."""
+    return images.reshape(len(images), 8, 2, 8, 2).mean((2, 4)).reshape(len(images), 64) / 255
+
+
+@pytest.fixture(scope="module")
+def report(held_out: Arrays, good_fake: Arrays) -> Report:
+    return evaluate(held_out, good_fake, flat, "fid,kid,prdc,ifid", options=OPTIONS)
+
+
+def test_metrics_are_the_pure_functions(report: Report, held_out: Arrays, good_fake: Arrays) -> None:
+    real, fake = flat(held_out[0]).astype(np.float32), flat(good_fake[0]).astype(np.float32)
+    assert report.metrics["fid"] == pytest.approx(frechet_distance_from_features(real, fake), rel=1e-9)
+    assert report.metrics["kid"] == pytest.approx(kernel_distance(real, fake, 500)[0], rel=1e-9)
+    for name, value in prdc(real, fake).items():
+        assert report.metrics[name] == pytest.approx(value)
+
+
+def test_classes_are_measured_on_their_own_images(
+    report: Report, held_out: Arrays, good_fake: Arrays
+) -> None:
+    values = []
+    for row in report.per_class:
+        real = flat(held_out[0][held_out[1] == int(row["name"])]).astype(np.float32)
+        fake = flat(good_fake[0][good_fake[1] == int(row["name"])]).astype(np.float32)
+        assert row["ifid"] == pytest.approx(frechet_distance_from_features(real, fake), rel=1e-9)
+        assert row["recall"] == pytest.approx(prdc(real, fake)["recall"])
+        assert (row["n_real"], row["n_fake"], row["n_reference"]) == (50, 50, 50)
+        assert row["intervals"]["ifid"][0] < row["ifid"] < row["intervals"]["ifid"][1]
+        values.append(row["ifid"])
+    assert report.metrics["ifid"] == pytest.approx(np.mean(values))
+
+
+def test_reference_is_cut_to_equal_numbers(held_out: Arrays, good_fake: Arrays) -> None:
+    kept = (held_out[1] != 3) | (np.cumsum(held_out[1] == 3) <= 20)
+    uneven = (held_out[0][kept], held_out[1][kept])
+    report = evaluate(uneven, good_fake, flat, "ifid", options=OPTIONS)
+    assert {row["n_reference"] for row in report.per_class} == {20}
+    assert report.settings["n_reference_per_class"] == 20
+    assert any("use 20 of each" in warning for warning in report.warnings)
+    whole = evaluate(
+        uneven, good_fake, flat, "ifid", options=EvaluationOptions(replicates=0, balance_reference=False)
+    )
+    assert sorted({row["n_reference"] for row in whole.per_class}) == [20, 50]
+    assert any("not balanced" in warning for warning in whole.warnings)
+
+
+def test_groups_are_means_over_their_classes(held_out: Arrays, good_fake: Arrays) -> None:
+    counts = {str(k): n for k, n in enumerate([500, 200, 100, 60, 40, 20, 19, 10, 5, 2])}
+    report = evaluate(held_out, good_fake, flat, "ifid", counts, options=OPTIONS)
+    groups = {name: entry["classes"] for name, entry in report.groups.items()}
+    assert groups == {"many": ["0", "1"], "medium": ["2", "3", "4", "5"], "few": ["6", "7", "8", "9"]}
+    few = [row["ifid"] for row in report.per_class if row["group"] == "few"]
+    assert report.groups["few"]["ifid"] == pytest.approx(np.mean(few))
+
+
+def test_same_call_same_numbers(report: Report, held_out: Arrays, good_fake: Arrays) -> None:
+    again = evaluate(held_out, good_fake, flat, ("fid", "kid", "prdc", "ifid"), options=OPTIONS)
+    assert again.metrics == report.metrics
+    assert again.per_class == report.per_class
+
+
+def test_order_of_images_does_not_matter(report: Report, held_out: Arrays, good_fake: Arrays) -> None:
+    order = np.random.default_rng(0).permutation(500)
+    shuffled = (good_fake[0][order], good_fake[1][order])
+    again = evaluate(held_out, shuffled, flat, "fid,prdc,ifid", options=OPTIONS)
+    for name in ("fid", "ifid", "precision", "recall", "coverage"):
+        assert again.metrics[name] == pytest.approx(report.metrics[name], rel=1e-6)
+
+
+def test_json_holds_what_is_promised(report: Report, tmp_path: Path) -> None:
+    report.to_json(tmp_path / "deep" / "e.json")
+    document = json.loads((tmp_path / "deep" / "e.json").read_text())
+    assert {"metrics", "per_class", "groups", "features", "settings"} <= document.keys()
+    assert document["features"] == {"name": "flat", "dim": 64, "weights_hash": None, "settings": {}}
+    assert {"name", "n_train", "n_real", "n_fake", "ifid", "precision", "recall"} <= document["per_class"][
+        0
+    ].keys()
+    assert document["settings"]["versions"].keys() >= {"gan_lt", "torch", "numpy"}
+    again = Report.from_json(tmp_path / "deep" / "e.json")
+    assert again.as_dict() == report.as_dict()
+
+
+def test_only_inception_is_called_fid(report: Report) -> None:
+    assert report.distance_name == "FD (flat)"
+    assert any("not FID" in warning for warning in report.warnings)
+
+
+def test_too_few_images_for_neighbours_are_said_not_guessed(held_out: Arrays, good_fake: Arrays) -> None:
+    kept = (good_fake[1] != 2) | (np.cumsum(good_fake[1] == 2) <= 5)
+    report = evaluate(held_out, (good_fake[0][kept], good_fake[1][kept]), flat, "prdc", options=OPTIONS)
+    row = report.per_class[2]
+    assert row["n_fake"] == 5
+    assert row["precision"] is None
+    assert any("not measured for 2" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metrics": "fid,fud"}, "metric 'fud' is unknown"),
+        ({"metrics": []}, "metrics is empty"),
+        ({"metrics": "memorization"}, "'memorization' needs the training images"),
+        ({"metrics": "utility"}, "'utility' needs the training images"),
+        ({"features": "vgg"}, "'vgg' is neither"),
+        ({"train_counts": [1, 2]}, "2 entries for 10 classes"),
+        ({"features": lambda x: np.full((len(x), 4), np.nan)}, "holds nan"),
+        ({"features": lambda x: np.zeros((len(x), len(x)))}, "dimensions"),
+        ({"fake": "no/such/folder"}, "no/such/folder"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    change: dict[str, Any], message: str, held_out: Arrays, good_fake: Arrays
+) -> None:
+    arguments: dict[str, Any] = {
+        "real": held_out,
+        "fake": (good_fake[0][:490], good_fake[1][:490]),
+        "features": flat,
+        "batch_size": 64,
+        **change,
+    }
+    with pytest.raises(InputError, match=message) as caught:
+        evaluate(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_different_channels_are_refused(held_out: Arrays, good_fake: Arrays) -> None:
+    colour = np.repeat(good_fake[0], 3, axis=1)
+    with pytest.raises(InputError, match=r"1 channels and .* has 3"):
+        evaluate(held_out, (colour, good_fake[1]), flat)

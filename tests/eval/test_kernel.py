@@ -1,0 +1,77 @@
+"""The kernel distance against torch-fidelity and clean-fid, and its statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from eval import kernel_distance
+from eval.kernel import kernel_bootstrap
+from gan_lt.errors import InputError
+from gan_lt.torchvision_compat import import_torchvision
+
+
+def sets(n: int = 300, m: int = 250, d: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, d)), rng.standard_normal((m, d)) * 1.2 + 0.1
+
+
+@pytest.mark.parametrize(("size", "subsets"), [(50, 40), (250, 3), (20, 5)])
+def test_agrees_with_torch_fidelity(size: int, subsets: int) -> None:
+    import_torchvision()
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    a, b = sets()
+    mean, std = kernel_distance(a, b, subset_size=size, subsets=subsets, seed=3)
+    other = kid_features_to_metric(
+        torch.from_numpy(a),
+        torch.from_numpy(b),
+        kid_subsets=subsets,
+        kid_subset_size=size,
+        rng_seed=3,
+        verbose=False,
+    )
+    assert mean == pytest.approx(other["kernel_inception_distance_mean"], rel=1e-6)
+    assert std == pytest.approx(other["kernel_inception_distance_std"], rel=1e-6)
+
+
+def test_agrees_with_clean_fid_on_whole_sets() -> None:
+    import_torchvision()
+    from cleanfid.fid import kernel_distance as clean_kid
+
+    a, b = sets(200, 200)
+    mean, std = kernel_distance(a, b, subset_size=200, subsets=7)
+    assert mean == pytest.approx(float(clean_kid(a, b, num_subsets=1, max_subset_size=200)), rel=1e-6)
+    assert std == 0
+
+
+def test_is_unbiased_for_equal_distributions() -> None:
+    rng = np.random.default_rng(1)
+    values = [
+        kernel_distance(rng.standard_normal((60, 4)), rng.standard_normal((60, 4)), 60, 1)[0]
+        for _ in range(200)
+    ]
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
+    assert min(values) < 0, "an unbiased estimate of 0 falls on both sides"
+
+
+def test_fewer_images_than_the_subset_are_said() -> None:
+    a, b = sets(30, 40)
+    with pytest.warns(UserWarning, match="subset_size 1000 is more than the 30"):
+        kernel_distance(a, b)
+
+
+def test_bootstrap_centres_on_the_estimate() -> None:
+    a, b = sets(120, 100, 6)
+    value, _ = kernel_distance(a, b, subset_size=100, subsets=200)
+    drawn = kernel_bootstrap(a, b, 2000, np.random.default_rng(0))
+    assert abs(drawn.mean() - value) < 0.25 * drawn.std()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"subset_size": 1}, "subset_size is 1"), ({"subsets": 0}, "subsets is 0")]
+)
+def test_bad_options_are_named(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        kernel_distance(*sets(), **options)
