@@ -78,7 +78,9 @@ def bias_act(
             )
     alpha, gain = activation_arguments(act, alpha, gain, clamp)
     if x.dtype in ops.DTYPES and use_native(x.device):
-        return _native_bias_act(x, b, dim, ACTIVATIONS[act].index, alpha, gain, math.inf if clamp is None else clamp)
+        return _native_bias_act(
+            x, b, dim, ACTIVATIONS[act].index, alpha, gain, math.inf if clamp is None else clamp
+        )
     return bias_act_reference(x, b, dim, act, alpha, gain, clamp)
 
 

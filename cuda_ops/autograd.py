@@ -38,9 +38,7 @@ class Upfirdn2d(Function):
         flip_filter: bool,
         gain: float,
     ) -> Tensor:
-        y = ops.upfirdn2d(
-            x, f, up_x, up_y, down_x, down_y, pad_x0, pad_x1, pad_y0, pad_y1, flip_filter, gain
-        )
+        y = ops.upfirdn2d(x, f, up_x, up_y, down_x, down_y, pad_x0, pad_x1, pad_y0, pad_y1, flip_filter, gain)
         fh, fw = f.shape[0], f.shape[-1]
         ctx.save_for_backward(f)
         # Output o reads u = o * down - pad0 + t; the adjoint reads the same pairs the other way round.
@@ -159,7 +157,9 @@ def _bias_act_second(
 ) -> tuple[Tensor | None, ...]:
     """The double backward by differentiating the reference, itself differentiable."""
     with torch.enable_grad():
-        inputs = [t if t is None or t.requires_grad else t.detach().requires_grad_() for t in (dy, x, b, tangent)]
+        inputs = [
+            t if t is None or t.requires_grad else t.detach().requires_grad_() for t in (dy, x, b, tangent)
+        ]
         dy_in, x_in, b_in, tangent_in = inputs
         assert dy_in is not None and x_in is not None  # noqa: S101  for the type checker
         shape = [-1 if d == dim else 1 for d in range(x.ndim)]
@@ -265,7 +265,9 @@ def _epilogue_second(
     """
     dy, x, demod, noise, strength, bias = saved
     v_x, v_demod, v_strength, v_bias = tangents
-    if x.dtype != torch.float64:  # z is kept between the steps: rounding it to 16 bits would move it across kinks
+    if (
+        x.dtype != torch.float64
+    ):  # z is kept between the steps: rounding it to 16 bits would move it across kinks
         x, dy, v_x = x.float(), dy.float(), None if v_x is None else v_x.float()
     spread = (slice(None), slice(None), None, None)
     noise_map = None if noise is None else noise.reshape(-1, 1, *x.shape[2:])

@@ -90,7 +90,9 @@ def find_compiler() -> str:
         path = shutil.which(name)
         if path:
             return path
-    raise BuildError(f"no C++ compiler ({'CXX=' + chosen if chosen else 'g++, c++ or clang++'} is not on the path)")
+    raise BuildError(
+        f"no C++ compiler ({'CXX=' + chosen if chosen else 'g++, c++ or clang++'} is not on the path)"
+    )
 
 
 def compiler_version(compiler: str) -> str:
@@ -131,12 +133,16 @@ def run_commands(commands: Sequence[Sequence[str]]) -> None:
 
     def run(command: Sequence[str]) -> None:
         try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
+            result = subprocess.run(
+                command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BuildError(f"{command[0]}: {error}") from error
         if result.returncode:
             lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
-            errors = [line for line in lines if "error" in line] or lines or [f"exit status {result.returncode}"]
+            errors = (
+                [line for line in lines if "error" in line] or lines or [f"exit status {result.returncode}"]
+            )
             raise BuildError(f"{' '.join(command)}: {errors[0]}")
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -147,9 +153,20 @@ def _x86_64() -> bool:
     return platform.machine().lower() in {"x86_64", "amd64"}
 
 
-def _link(compiler: str, torch: Torch, objects: Sequence[Path], target: Path, libraries: Sequence[str]) -> list[str]:
+def _link(
+    compiler: str, torch: Torch, objects: Sequence[Path], target: Path, libraries: Sequence[str]
+) -> list[str]:
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-    return [compiler, "-shared", *map(str, objects), "-o", str(target), f"-L{torch.lib}", *libraries, *undefined]
+    return [
+        compiler,
+        "-shared",
+        *map(str, objects),
+        "-o",
+        str(target),
+        f"-L{torch.lib}",
+        *libraries,
+        *undefined,
+    ]
 
 
 def compile_cpu(target: Path, portable: bool) -> None:
@@ -182,10 +199,18 @@ def compile_cpu(target: Path, portable: bool) -> None:
 
         several = ["-DGAN_LT_MULTIVERSION"] if len(levels) > 1 else []
         # First the file with torch's headers: it takes longest.
-        add(SOURCES / "cpu" / "register.cpp", "register", ["-O1", TORCH_TARGET, "-isystem", str(torch.include), *several])
+        add(
+            SOURCES / "cpu" / "register.cpp",
+            "register",
+            ["-O1", TORCH_TARGET, "-isystem", str(torch.include), *several],
+        )
         for level, flags in levels.items():
             for kernel in CPU_KERNELS:
-                add(SOURCES / "cpu" / kernel, f"{level}-{kernel}", [*KERNEL_FLAGS, f"-DGAN_LT_ISA={level}", *flags])
+                add(
+                    SOURCES / "cpu" / kernel,
+                    f"{level}-{kernel}",
+                    [*KERNEL_FLAGS, f"-DGAN_LT_ISA={level}", *flags],
+                )
         run_commands(commands)
         library = Path(folder) / target.name
         run_commands([_link(compiler, torch, objects, library, ["-ltorch_cpu"])])
@@ -259,11 +284,15 @@ def cached_cpu_library() -> Path:
         BuildError: it cannot be built, or nowhere can be written.
     """
     torch, compiler = find_torch(), find_compiler()
-    key = "\n".join([source_hash(), torch.version, compiler_version(compiler), sysconfig.get_platform(), _cpu_identity()])
+    key = "\n".join(
+        [source_hash(), torch.version, compiler_version(compiler), sysconfig.get_platform(), _cpu_identity()]
+    )
     name = f"gan_lt_cpu-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     folders = cache_folders()
     for folder in folders:
-        if (folder / name).is_file() and (not hasattr(os, "getuid") or folder.stat().st_uid in {0, os.getuid()}):
+        if (folder / name).is_file() and (
+            not hasattr(os, "getuid") or folder.stat().st_uid in {0, os.getuid()}
+        ):
             return folder / name
     folder = next((f for f in folders if _usable(f)), None)
     if folder is None:

@@ -54,7 +54,9 @@ def modulated_epilogue(
         raise ValueError(f"x must be a floating-point tensor [N, C, H, W], got {what}")
     n, c, h, w = x.shape
     if demod is not None and demod.shape != (n, c):
-        raise ValueError(f"demod must be [N, C] = {[n, c]} to match x {list(x.shape)}, got {list(demod.shape)}")
+        raise ValueError(
+            f"demod must be [N, C] = {[n, c]} to match x {list(x.shape)}, got {list(demod.shape)}"
+        )
     if bias is not None and bias.shape != (c,):
         raise ValueError(f"bias must be [C] = {[c]} to match x {list(x.shape)}, got {list(bias.shape)}")
     if noise is not None:

@@ -71,7 +71,11 @@ def details(device_type: str) -> dict[str, object]:
 
 def cost(device_type: str) -> str:
     """What running the reference instead costs, in words."""
-    return "several times slower and with more memory" if device_type == "cuda" else "about two to ten times slower"
+    return (
+        "several times slower and with more memory"
+        if device_type == "cuda"
+        else "about two to ten times slower"
+    )
 
 
 def toolchain() -> dict[str, object]:

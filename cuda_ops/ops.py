@@ -86,9 +86,7 @@ def _(
     n, c, h, w = x.shape
     out_h = (h * up_y + pad_y0 + pad_y1 - f.shape[0]) // down_y + 1
     out_w = (w * up_x + pad_x0 + pad_x1 - f.shape[-1]) // down_x + 1
-    return torch.empty(
-        (n, c, out_h, out_w), dtype=x.dtype, device=x.device, memory_format=_memory_format(x)
-    )
+    return torch.empty((n, c, out_h, out_w), dtype=x.dtype, device=x.device, memory_format=_memory_format(x))
 
 
 @torch.library.register_fake(f"{NAMESPACE}::bias_act", lib=library)
@@ -97,7 +95,9 @@ def _(x: Tensor, b: Tensor | None, dim: int, *_: float) -> Tensor:
 
 
 @torch.library.register_fake(f"{NAMESPACE}::bias_act_grad", lib=library)
-def _(dy: Tensor, x: Tensor, b: Tensor | None, tangent: Tensor | None, dim: int, *_: float) -> tuple[Tensor, Tensor]:
+def _(
+    dy: Tensor, x: Tensor, b: Tensor | None, tangent: Tensor | None, dim: int, *_: float
+) -> tuple[Tensor, Tensor]:
     return _like(x, _bias_format(x, b, dim)), _sums(x, 0 if b is None else x.shape[dim])
 
 
@@ -111,7 +111,12 @@ def _(
 
 @torch.library.register_fake(f"{NAMESPACE}::modulated_epilogue", lib=library)
 def _(
-    x: Tensor, demod: Tensor | None, noise: Tensor | None, strength: Tensor | None, bias: Tensor | None, *_: float
+    x: Tensor,
+    demod: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    *_: float,
 ) -> Tensor:
     return _like(x)
 

@@ -53,9 +53,8 @@ def upfirdn2d_reference(
     if f.ndim == 2:
         flat = F.conv2d(flat, (f * gain)[None, None], stride=(down_y, down_x))
     else:
-        scale = f * gain**0.5
-        flat = F.conv2d(flat, scale[None, None, None, :], stride=(1, down_x))
-        flat = F.conv2d(flat, scale[None, None, :, None], stride=(down_y, 1))
+        flat = F.conv2d(flat, (f * gain)[None, None, None, :], stride=(1, down_x))
+        flat = F.conv2d(flat, f[None, None, :, None], stride=(down_y, 1))
     return flat.reshape(n, c, *flat.shape[2:]).to(dtype)
 
 

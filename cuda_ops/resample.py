@@ -178,7 +178,12 @@ def upsample2d(
 
 
 def downsample2d(
-    x: Tensor, f: Tensor | None, down: Pair = 2, padding: Pair = 0, flip_filter: bool = False, gain: float = 1.0
+    x: Tensor,
+    f: Tensor | None,
+    down: Pair = 2,
+    padding: Pair = 0,
+    flip_filter: bool = False,
+    gain: float = 1.0,
 ) -> Tensor:
     """Downsample so that the output is the input's size divided by `down` (plus `padding` before it).
 

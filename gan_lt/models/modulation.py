@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ops import bias_act, setup_filter
+from cuda_ops import bias_act, modulated_epilogue, setup_filter
 from gan_lt.models.layers import FullyConnected, resampling_conv2d
 
 
@@ -57,14 +57,20 @@ class ModulatedConv2d(nn.Module):
         demodulation = (style.square() @ energy.t() + 1e-8).rsqrt()
         x = x * style.to(x.dtype)[:, :, None, None]
         x = resampling_conv2d(x, self.weight.to(x.dtype), self.resample_filter, self.up, down=1, padding=1)
-        x = x * demodulation.to(x.dtype)[:, :, None, None]
+        noise = None
         if noise_mode == "random":
-            noise = torch.randn(len(x), 1, self.resolution, self.resolution, device=x.device)
-            x = x + (noise * self.noise_strength).to(x.dtype)
+            noise = torch.randn(len(x), 1, self.resolution, self.resolution, device=x.device, dtype=x.dtype)
         elif noise_mode == "const":
-            x = x + (self.noise_const * self.noise_strength).to(x.dtype)
-        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, self.bias.to(x.dtype), act="lrelu", gain=math.sqrt(2) * gain, clamp=clamp)
+            noise = self.noise_const.to(x.dtype)
+        return modulated_epilogue(
+            x,
+            demod=demodulation.to(x.dtype),
+            noise=noise,
+            strength=None if noise is None else self.noise_strength.to(x.dtype),
+            bias=self.bias.to(x.dtype),
+            gain=math.sqrt(2) * gain,
+            clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
+        )
 
 
 class ToImage(nn.Module):

@@ -18,7 +18,7 @@ from rich.text import Text
 from torch import Tensor
 
 from gan_lt.models import Generator
-from gan_lt.sampling import sample_images
+from gan_lt.sampling.images import sample_images
 from gan_lt.sampling.grid import class_grid
 
 _GRID_COLUMNS = 16

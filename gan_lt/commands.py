@@ -1,0 +1,114 @@
+"""What people type, parsed and carried out: train and generate. The scripts and `gan-lt` both come here."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from gan_lt.config import build_config, preset_names, validate
+from gan_lt.errors import InputError
+
+console = Console(stderr=True)
+
+
+def run_command(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a command; bad input becomes one line on standard error and status 2, Ctrl-C status 130."""
+    try:
+        return command(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
+    """The options of training."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Train a class-conditional GAN on imbalanced images.",
+        epilog="Any setting of config.yaml can be given as dotted.name=value, as in loss.r1_gamma=0.1.",
+    )
+    parser.add_argument("--data", metavar="DATA", help="folder with a sub-folder a class, zip, digits, cifar10 or cifar100")
+    parser.add_argument("--outdir", metavar="DIR", type=Path, default=Path("runs"), help="runs are made below it (runs)")
+    parser.add_argument("--name", metavar="NAME", help="name of the run's folder (a number and what is trained)")
+    parser.add_argument("--preset", metavar="NAME", help=f"{', '.join(preset_names())} or a .yaml file (custom)")
+    parser.add_argument("--regularizers", metavar="A,B", help="methods, comma-separated; none for none (the preset's)")
+    parser.add_argument("--imbalance", metavar="R", type=float, help="thin a balanced set out to n_max / n_min = R")
+    parser.add_argument("--profile", choices=("exp", "step"), help="shape of the thinned-out set (exp)")
+    parser.add_argument("--resolution", metavar="N", type=int, help="centre-crop and resize to N x N")
+    parser.add_argument("--data-root", metavar="DIR", help="where a copy of CIFAR lies")
+    parser.add_argument("--skip-corrupt", action="store_true", default=None, help="leave unreadable images out, and list them")
+    parser.add_argument("--kimg", metavar="N", type=float, help="thousands of real images to show")
+    parser.add_argument("--batch", metavar="N", type=int, help="images a step")
+    parser.add_argument("--seed", metavar="N", type=int, help="of weights, data order and latents (0)")
+    parser.add_argument("--resume", metavar="RUN", type=Path, help="go on with a run; --kimg may lengthen it")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 (cuda where there is one)")
+    parser.add_argument("overrides", nargs="*", metavar="name=value", help="any setting by its dotted name")
+    return parser
+
+
+_OPTIONS = {
+    "data": "data.path",
+    "imbalance": "data.imbalance",
+    "profile": "data.profile",
+    "resolution": "data.resolution",
+    "data_root": "data.root",
+    "skip_corrupt": "data.skip_corrupt",
+    "kimg": "training.kimg",
+    "batch": "training.batch",
+    "seed": "training.seed",
+}
+
+
+def train_command(arguments: Sequence[str], prog: str = "train.py") -> int:
+    """`train.py`: build the configuration, open the data, make the run, train."""
+    args = train_parser(prog).parse_intermixed_args(arguments)
+    options = {
+        setting: getattr(args, option)
+        for option, setting in _OPTIONS.items()
+        if getattr(args, option) is not None
+    }
+    if args.regularizers is not None:
+        options["regularizers"] = [] if args.regularizers == "none" else args.regularizers
+    if args.resume is not None:
+        from gan_lt.training.run_directory import open_run
+
+        if args.preset is not None or args.name is not None:
+            raise InputError("--resume goes with neither --preset nor --name: the run has its own configuration")
+        config = open_run(args.resume)
+        if unsuited := sorted(set(options) - {"training.kimg"}):
+            raise InputError(f"--resume: {unsuited[0]} is fixed for {args.resume}; only --kimg may change, or start a new run")
+        if args.overrides:
+            raise InputError(f"--resume: {args.overrides[0]!r} can't change a run; start a new one")
+        if args.kimg is not None:
+            values = config.model_dump()
+            values["training"]["kimg"] = args.kimg
+            config = validate(values)
+    else:
+        config = build_config(args.preset or "custom", options, args.overrides)
+
+    from gan_lt.training import create_run, open_training_set, train
+    from gan_lt.training.device import choose_device
+
+    device = choose_device(args.device)
+    images = open_training_set(config.data)
+    if images.skipped:
+        console.print(f"skipped {len(images.skipped)} unreadable images: {', '.join(images.skipped[:5])}")
+    run = args.resume if args.resume is not None else create_run(args.outdir, config, args.name)
+    counts = images.counts
+    console.print(
+        f"{run}: {len(images):,} images, {images.num_classes} classes ({counts.max()} to {counts.min()} images), "
+        f"{images.resolution}x{images.resolution}x{images.channels}; {config.preset}"
+        f"{' with ' + ', '.join(config.regularizers) if config.regularizers else ''}",
+        soft_wrap=True,
+    )
+    complete = train(config, images, run, console, device)
+    if complete:
+        console.print(f"done: {run}; sample it with: python generate.py --network {run} --outdir OUT --per-class 100")
+    return 0

@@ -1,0 +1,62 @@
+"""Where a run writes: one folder, made complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from gan_lt.config import TrainConfig, dump_yaml, read_yaml, validate
+from gan_lt.errors import InputError
+
+CONFIG_NAME = "config.yaml"
+
+
+def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Path:
+    """Make the folder of a new run below `outdir` and write its config.yaml.
+
+    name: of the folder; None: the next free number and what is trained, as in 00003-cifar10-lt-noisytwins.
+
+    Raises:
+        InputError: the folder exists and is a run already, or can't be written.
+    """
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        if name is None:
+            run = _next_free(outdir, "-".join([config.preset, *config.regularizers]))
+        else:
+            run = outdir / name
+            if (run / CONFIG_NAME).exists():
+                raise InputError(f"--name: {run} is a run already; pass --resume {run} to go on, or another name")
+            run.mkdir(exist_ok=True)
+        temporary = run / f".{CONFIG_NAME}.{os.getpid()}"
+        temporary.write_text(dump_yaml(config), encoding="utf-8")
+        os.replace(temporary, run / CONFIG_NAME)
+    except OSError as error:
+        raise InputError(
+            f"--outdir: {outdir} can't be written ({error.strerror}); choose a folder of yours with free space"
+        ) from error
+    return run
+
+
+def _next_free(outdir: Path, description: str) -> Path:
+    while True:
+        numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"^(\d{5})-", path.name))]
+        run = outdir / f"{max(numbers, default=-1) + 1:05d}-{description}"
+        try:
+            run.mkdir()
+        except FileExistsError:
+            continue  # another process took the number
+        return run
+
+
+def open_run(run: Path) -> TrainConfig:
+    """The configuration of an existing run.
+
+    Raises:
+        InputError: not a run, or a damaged config.yaml.
+    """
+    file = run / CONFIG_NAME
+    if not file.is_file():
+        raise InputError(f"{run}: is not a run (no {CONFIG_NAME} there); pass a folder that train.py made")
+    return validate(read_yaml(file), where=f"{file}: ")

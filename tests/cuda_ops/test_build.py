@@ -1,0 +1,160 @@
+"""The build: racing processes, a home that cannot be written, a missing or broken compiler, names of cached files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from cuda_ops import build, library
+
+ROOT = Path(build.__file__).parent.parent
+
+pytestmark = pytest.mark.skipif(
+    library.unavailable("cpu") is not None, reason=f"no native build here: {library.unavailable('cpu')}"
+)
+
+
+def start(code: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """A fresh interpreter that uses bias_act and prints which backend served it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+USE = """
+    import warnings, torch
+    from cuda_ops import bias_act, backend_info
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            y = bias_act(torch.tensor([[-1.0, 2.0]]), act="relu", gain=1.0)
+    assert y.tolist() == [[0.0, 2.0]]
+    info = backend_info()["cpu"]
+    print(info["backend"], sum("reference" in str(w.message) for w in seen), info["reason"], info["source"])
+"""
+
+
+@pytest.fixture
+def no_ahead_library(monkeypatch):
+    ahead = build.ahead_library("cpu")
+    if ahead.is_file():
+        pytest.skip(f"the library built ahead of time would be used: {ahead}")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_ahead_library")
+def test_racing_processes_build_one_library(tmp_path):
+    processes = [start(USE, {"GAN_LT_CACHE": str(tmp_path)}) for _ in range(3)]
+    outputs = [p.communicate(timeout=300) for p in processes]
+    assert all(out.startswith("native 0") for out, _ in outputs), outputs
+    libraries = list((tmp_path / "native").glob("*.so"))
+    assert len(libraries) == 1
+    assert not list((tmp_path / "native").glob(".build-*"))
+
+
+@pytest.mark.usefixtures("no_ahead_library")
+def test_without_a_compiler_the_reference_runs_with_one_warning(tmp_path):
+    process = start(USE, {"GAN_LT_CACHE": str(tmp_path), "CXX": "no-such-compiler"})
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out.startswith("reference 1")
+    assert "no-such-compiler" in out
+
+
+@pytest.mark.usefixtures("no_ahead_library")
+def test_a_broken_compiler_is_quoted(tmp_path):
+    broken = tmp_path / "broken-cxx"
+    broken.write_text("#!/bin/sh\necho 'error: out of luck' >&2\nexit 1\n")
+    broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
+    process = start(USE, {"GAN_LT_CACHE": str(tmp_path), "CXX": str(broken)})
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out.startswith("reference 1")
+    assert "out of luck" in out
+
+
+def test_the_temporary_folder_serves_where_the_cache_cannot_be_written(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv(
+        "GAN_LT_CACHE", str(blocked / "below")
+    )  # a folder below a file can't be made, even by root
+    monkeypatch.setattr(build.tempfile, "gettempdir", lambda: str(tmp_path))
+    compiled = []
+
+    def compile_cpu(target, portable):
+        compiled.append(target)
+        target.write_bytes(b"library")
+
+    monkeypatch.setattr(build, "compile_cpu", compile_cpu)
+    path = build.cached_cpu_library()
+    assert path.parent.is_relative_to(tmp_path)
+    assert build.cached_cpu_library() == path
+    assert len(compiled) == 1
+    monkeypatch.setattr(build.tempfile, "gettempdir", lambda: str(blocked))
+    monkeypatch.setattr(build, "cache_folders", lambda: [blocked / "a", blocked / "b"])
+    with pytest.raises(build.BuildError, match="GAN_LT_CACHE"):
+        build.cached_cpu_library()
+
+
+def test_the_cached_name_follows_sources_torch_and_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_LT_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "compile_cpu", lambda target, portable: target.write_bytes(b""))
+    names = {build.cached_cpu_library().name}
+    monkeypatch.setattr(build, "source_hash", lambda: "other")
+    names.add(build.cached_cpu_library().name)
+    monkeypatch.setattr(build, "compiler_version", lambda compiler: "other")
+    names.add(build.cached_cpu_library().name)
+    torch = build.find_torch()
+    monkeypatch.setattr(build, "find_torch", lambda: build.Torch("9.9.9", torch.directory))
+    names.add(build.cached_cpu_library().name)
+    assert len(names) == 4
+
+
+def test_build_imports_without_torch():
+    code = """
+        import sys, importlib.util
+        sys.modules["torch"] = None  # importing it now fails
+        spec = importlib.util.spec_from_file_location("build", "cuda_ops/build.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["build"] = module
+        spec.loader.exec_module(module)
+        print(len(module.source_hash()))
+    """
+    process = start(code, {})
+    out, err = process.communicate(timeout=60)
+    assert out.strip() == "16", err
+
+
+@pytest.mark.slow
+def test_the_portable_library_works_and_agrees(tmp_path):
+    built = build.build_ahead(tmp_path)
+    assert built["cpu"] == tmp_path / build.ahead_library("cpu").name, built
+    code = f"""
+        import torch
+        from cuda_ops import build, library, use_backend, bias_act, upfirdn2d, modulated_epilogue
+        build.AHEAD = build.Path({str(tmp_path)!r})
+        x = torch.randn(2, 40, 9, 7, generator=torch.Generator().manual_seed(0))
+        f = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+        for image in (x, x.to(memory_format=torch.channels_last)):
+            for call in (lambda: upfirdn2d(image, f, up=2, padding=2), lambda: bias_act(image, act="tanh"),
+                         lambda: modulated_epilogue(image, torch.ones(2, 40))):
+                with use_backend("native"):
+                    actual = call()
+                with use_backend("reference"):
+                    torch.testing.assert_close(actual, call(), rtol=1e-5, atol=1e-5)
+        print(library.load("cpu").source)
+    """
+    out, err = start(code, {}).communicate(timeout=120)
+    assert "ahead of time" in out, err
