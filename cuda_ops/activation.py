@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from cuda_ops import ops
 from cuda_ops.activation_table import ACTIVATIONS
-from cuda_ops.autograd import BiasAct, native_operator
+from cuda_ops.autograd import native_bias_act
 from cuda_ops.backend import use_native
 from cuda_ops.reference import bias_act_reference
 
@@ -78,13 +77,10 @@ def bias_act(
             )
     alpha, gain = activation_arguments(act, alpha, gain, clamp)
     if x.dtype in ops.DTYPES and use_native(x.device):
-        return _native_bias_act(
+        return native_bias_act(  # type: ignore[no-any-return]
             x, b, dim, ACTIVATIONS[act].index, alpha, gain, math.inf if clamp is None else clamp
         )
     return bias_act_reference(x, b, dim, act, alpha, gain, clamp)
-
-
-_native_bias_act = native_operator("bias_act", BiasAct)
 
 
 __all__ = ["activation_arguments", "bias_act"]

@@ -1,11 +1,11 @@
-"""Compiling the native kernels: commands, the cache, and the lock that makes racing processes safe.
+"""Compiling the native kernels: finding the tools, the commands, libraries built ahead of time.
 
 Imports nothing outside the standard library, so that `setup.py` can use it where torch is not installed yet.
 
 Two kinds of build:
 - ahead of time, `build_ahead(directory)`: one library for any CPU of this architecture (on x86-64 three instruction sets,
   chosen when loaded), put beside the package;
-- on first use, `cached_cpu_library()`: for this machine's CPU alone, in a cache directory.
+- on first use (cuda_ops/build_cache.py): for this machine's CPU alone, in a cache directory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -217,6 +216,81 @@ def compile_cpu(target: Path, portable: bool) -> None:
         os.replace(library, target)
 
 
+# Devices that an ahead-of-time library holds machine code for (Ampere to Blackwell); later ones compile its PTX.
+CUDA_ARCHITECTURES = ("80", "86", "89", "90", "100")
+CUDA_SOURCES = ("upfirdn2d.cu", "epilogue.cu", "launch.cu")
+
+
+def find_nvcc() -> str:
+    """nvcc: $CUDACXX, $CUDA_HOME/bin, or on the path.
+
+    Raises:
+        BuildError: there is none.
+    """
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    for name in (os.environ.get("CUDACXX"), f"{home}/bin/nvcc" if home else None, "nvcc"):
+        path = shutil.which(name) if name else None
+        if path:
+            return path
+    raise BuildError("nvcc is not on the path")
+
+
+def cuda_compile_command(
+    nvcc: str, source: Path, target: Path, architectures: Sequence[str] = CUDA_ARCHITECTURES
+) -> list[str]:
+    """nvcc on one file: warnings are errors, and so are register spills and stacks in local memory."""
+    codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
+    newest = architectures[-1]
+    return [
+        *(nvcc, "-std=c++17", "-O3", "-c", str(source), "-o", str(target), "--threads", "0"),
+        *(*codes, f"-gencode=arch=compute_{newest},code=compute_{newest}"),
+        *("-Xcompiler", "-fPIC,-fvisibility=hidden", "-Werror", "all-warnings"),
+        *("-Xptxas", "-v,-warn-spills,-warn-lmem-usage"),
+    ]
+
+
+def compile_cuda(target: Path) -> None:
+    """Compile the CUDA library to `target`, whose folder exists; needs nvcc, and neither torch nor a GPU.
+
+    Raises:
+        BuildError: no nvcc, or a compiler error.
+    """
+    nvcc = find_nvcc()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
+        objects = [Path(folder) / f"{name}.o" for name in CUDA_SOURCES]
+        run_commands(
+            [
+                cuda_compile_command(nvcc, SOURCES / "cuda" / name, path)
+                for name, path in zip(CUDA_SOURCES, objects, strict=True)
+            ]
+        )
+        library = Path(folder) / target.name
+        run_commands([[nvcc, "-shared", "-cudart", "static", *map(str, objects), "-o", str(library)]])
+        os.replace(library, target)
+
+
+def cuda_source(name: str) -> str:
+    """One self-contained source for NVRTC: csrc/cuda/`name`_kernels.cuh with its includes pasted in.
+
+    The standard headers that host compilers need are left out: NVRTC has none and needs none.
+    """
+    seen: set[Path] = set()
+
+    def expand(path: Path) -> str:
+        if path in seen:
+            return ""
+        seen.add(path)
+        lines = []
+        for line in path.read_text().splitlines():
+            if line.startswith('#include "'):
+                lines.append(expand((path.parent / line.split('"')[1]).resolve()))
+            elif not line.startswith("#pragma once"):
+                lines.append(line)
+        return "\n".join(lines)
+
+    return expand((SOURCES / "cuda" / f"{name}_kernels.cuh").resolve())
+
+
 def build_ahead(directory: Path | None = None) -> dict[str, Path | str]:
     """Build what can be built here, portable, for a wheel or an editable install.
 
@@ -229,7 +303,10 @@ def build_ahead(directory: Path | None = None) -> dict[str, Path | str]:
     folder = directory or AHEAD
     folder.mkdir(parents=True, exist_ok=True)
     built: dict[str, Path | str] = {}
-    for name, compile_library in {"cpu": lambda path: compile_cpu(path, portable=True)}.items():
+    for name, compile_library in (
+        ("cpu", lambda path: compile_cpu(path, portable=True)),
+        ("cuda", compile_cuda),
+    ):
         path = folder / ahead_library(name).name
         for stale in folder.glob(f"gan_lt_{name}-*.so"):
             if stale != path:
@@ -240,85 +317,3 @@ def build_ahead(directory: Path | None = None) -> dict[str, Path | str]:
         except BuildError as error:
             built[name] = str(error)
     return built
-
-
-def cache_folders() -> list[Path]:
-    """Where a library built on first use may go, best first: $GAN_LT_CACHE, the user's cache, a temporary folder."""
-    chosen = os.environ.get("GAN_LT_CACHE")
-    if chosen:
-        first = Path(chosen).expanduser()
-    else:
-        first = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "gan_lt"
-    owner = os.getuid() if hasattr(os, "getuid") else 0
-    return [first / "native", Path(tempfile.gettempdir()) / f"gan_lt-{owner}" / "native"]
-
-
-def _usable(folder: Path) -> bool:
-    """Whether files can be made in `folder` and it belongs to this user (a library from it is run)."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
-    except OSError:
-        return False
-
-
-def _cpu_identity() -> str:
-    """What -march=native depends on: a cache in a shared home serves several machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    fields = ("flags", "Features", "model name", "CPU part")
-    return "\n".join(sorted({line for line in lines if line.startswith(fields)}))
-
-
-def cached_cpu_library() -> Path:
-    """The CPU library for this machine, built into the cache if it is not there; safe with many processes at once.
-
-    The name depends on the sources, torch's version, the compiler and the CPU. A file lock lets one process build while
-    the others wait; the finished library is renamed into place, so a partial one is never loaded.
-
-    Raises:
-        BuildError: it cannot be built, or nowhere can be written.
-    """
-    torch, compiler = find_torch(), find_compiler()
-    key = "\n".join(
-        [source_hash(), torch.version, compiler_version(compiler), sysconfig.get_platform(), _cpu_identity()]
-    )
-    name = f"gan_lt_cpu-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    folders = cache_folders()
-    for folder in folders:
-        if (folder / name).is_file() and (
-            not hasattr(os, "getuid") or folder.stat().st_uid in {0, os.getuid()}
-        ):
-            return folder / name
-    folder = next((f for f in folders if _usable(f)), None)
-    if folder is None:
-        raise BuildError(f"no cache folder can be written ({', '.join(map(str, folders))}); set GAN_LT_CACHE")
-    with _lock(folder / f"{name}.lock"):
-        if not (folder / name).is_file():
-            compile_cpu(folder / name, portable=False)
-    return folder / name
-
-
-class _lock:  # noqa: N801  a context manager, used like a function
-    """Hold a file's lock; it is released when the process ends, however it ends."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("w")
-        try:
-            import fcntl
-
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        except ImportError:
-            return  # no such locks on this system: two builds at once cost time, and the rename keeps them correct
-        except OSError:
-            return  # a file system without locks: likewise
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from cuda_ops import ops
 from cuda_ops.activation import activation_arguments
 from cuda_ops.activation_table import ACTIVATIONS
-from cuda_ops.autograd import ModulatedEpilogue, native_operator
 from cuda_ops.backend import use_native
+from cuda_ops.epilogue_autograd import native_modulated_epilogue
 from cuda_ops.reference import modulated_epilogue_reference
 
 
@@ -72,10 +71,10 @@ def modulated_epilogue(
     alpha, gain = activation_arguments(act, alpha, gain, clamp)
     if x.dtype in ops.DTYPES and use_native(x.device):
         limit = math.inf if clamp is None else clamp
-        return _native_epilogue(x, demod, noise, strength, bias, ACTIVATIONS[act].index, alpha, gain, limit)
+        return native_modulated_epilogue(  # type: ignore[no-any-return]
+            x, demod, noise, strength, bias, ACTIVATIONS[act].index, alpha, gain, limit
+        )
     return modulated_epilogue_reference(x, demod, noise, strength, bias, act, alpha, gain, clamp)
 
-
-_native_epilogue = native_operator("modulated_epilogue", ModulatedEpilogue)
 
 __all__ = ["modulated_epilogue"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from cuda_ops import build
+from cuda_ops import build, build_cache
 
 DEVICE_TYPES = ("cpu", "cuda")
 
@@ -33,7 +34,7 @@ def load(device_type: str) -> Loaded:
 
 
 def _load_library(path: Path) -> None:
-    torch.ops.load_library(path)
+    torch.ops.load_library(path)  # type: ignore[no-untyped-call]
 
 
 def _load_cpu() -> Loaded:
@@ -42,7 +43,7 @@ def _load_cpu() -> Loaded:
         if ahead.is_file():
             _load_library(ahead)
             return Loaded(f"built ahead of time: {ahead}", None)
-        path = build.cached_cpu_library()
+        path = build_cache.cached_cpu_library()
         _load_library(path)
         return Loaded(f"built for this CPU: {path}", None)
     except (build.BuildError, OSError) as error:
@@ -50,15 +51,38 @@ def _load_cpu() -> Loaded:
 
 
 def _load_cuda() -> Loaded:
+    if torch.version.hip is not None:
+        return Loaded(None, "the kernels are written for CUDA, and this torch is built for ROCm")
     if torch.version.cuda is None:
         return Loaded(None, f"torch {torch.__version__} is built without CUDA")
     if not torch.cuda.is_available():
         return Loaded(None, "no CUDA device is visible")
-    return Loaded(None, "they are not built yet")
+    from cuda_ops import ops
+    from cuda_ops.cuda_kernels import Kernels
+    from cuda_ops.cuda_launch import Ahead, Launcher, RunTime
+
+    ahead = build.ahead_library("cuda")
+    launcher: Launcher
+    try:
+        if ahead.is_file():
+            launcher, source = Ahead(ahead), f"built ahead of time: {ahead}"
+        else:
+            launcher, source = RunTime(), "compiled by NVRTC at run time"
+        kernels = Kernels(launcher)
+        # One small call proves that the source works on this device before anything relies on it.
+        kernels.bias_act(torch.zeros(1, 1, device="cuda"), None, 1, 0, 0.0, 1.0, math.inf)
+        torch.cuda.synchronize()
+    except (
+        Exception
+    ) as error:  # whatever fails in a driver or a compiler: the reference still runs, and says why
+        return Loaded(None, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+    for name, function in kernels.operators().items():
+        ops.library.impl(name, function, "CUDA")  # type: ignore[no-untyped-call]
+    return Loaded(source, None)
 
 
 # torch.compile asks while tracing; the answer never changes in a process, and a build must not be traced.
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def unavailable(device_type: str) -> str | None:
     """Why there are no native kernels on a device type, or None if there are."""
     return load(device_type).reason

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 NAMESPACE = "cuda_ops"
 _ACT = "int act, float alpha, float gain, float limit"
@@ -38,9 +39,9 @@ SCHEMAS = {
     ),
 }
 
-library = torch.library.Library(NAMESPACE, "DEF")
+library = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]
 for _name, _schema in SCHEMAS.items():
-    library.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag,))
+    library.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
 
 DTYPES = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16})
 
@@ -68,7 +69,7 @@ def _bias_format(x: Tensor, b: Tensor | None, dim: int) -> torch.memory_format:
     return torch.contiguous_format if b is not None and dim != 1 else _memory_format(x)
 
 
-@torch.library.register_fake(f"{NAMESPACE}::upfirdn2d", lib=library)
+@torch.library.register_fake(f"{NAMESPACE}::upfirdn2d", lib=library)  # type: ignore[untyped-decorator]
 def _(
     x: Tensor,
     f: Tensor,
@@ -89,19 +90,19 @@ def _(
     return torch.empty((n, c, out_h, out_w), dtype=x.dtype, device=x.device, memory_format=_memory_format(x))
 
 
-@torch.library.register_fake(f"{NAMESPACE}::bias_act", lib=library)
+@torch.library.register_fake(f"{NAMESPACE}::bias_act", lib=library)  # type: ignore[untyped-decorator]
 def _(x: Tensor, b: Tensor | None, dim: int, *_: float) -> Tensor:
     return _like(x, _bias_format(x, b, dim))
 
 
-@torch.library.register_fake(f"{NAMESPACE}::bias_act_grad", lib=library)
+@torch.library.register_fake(f"{NAMESPACE}::bias_act_grad", lib=library)  # type: ignore[untyped-decorator]
 def _(
     dy: Tensor, x: Tensor, b: Tensor | None, tangent: Tensor | None, dim: int, *_: float
 ) -> tuple[Tensor, Tensor]:
     return _like(x, _bias_format(x, b, dim)), _sums(x, 0 if b is None else x.shape[dim])
 
 
-@torch.library.register_fake(f"{NAMESPACE}::bias_act_grad2", lib=library)
+@torch.library.register_fake(f"{NAMESPACE}::bias_act_grad2", lib=library)  # type: ignore[untyped-decorator]
 def _(
     dy: Tensor, ddx: Tensor, x: Tensor, b: Tensor | None, tangent: Tensor | None, dim: int, *_: float
 ) -> tuple[Tensor, Tensor]:
@@ -109,7 +110,7 @@ def _(
     return _like(x, memory_format), _like(x, memory_format)
 
 
-@torch.library.register_fake(f"{NAMESPACE}::modulated_epilogue", lib=library)
+@torch.library.register_fake(f"{NAMESPACE}::modulated_epilogue", lib=library)  # type: ignore[untyped-decorator]
 def _(
     x: Tensor,
     demod: Tensor | None,
@@ -121,7 +122,7 @@ def _(
     return _like(x)
 
 
-@torch.library.register_fake(f"{NAMESPACE}::modulated_epilogue_grad", lib=library)
+@torch.library.register_fake(f"{NAMESPACE}::modulated_epilogue_grad", lib=library)  # type: ignore[untyped-decorator]
 def _(
     dy: Tensor,
     x: Tensor,
@@ -161,3 +162,29 @@ bias_act_grad = run("bias_act_grad")
 bias_act_grad2 = run("bias_act_grad2")
 modulated_epilogue = run("modulated_epilogue")
 modulated_epilogue_grad = run("modulated_epilogue_grad")
+
+
+def differentiable(name: str, function: type[Function]) -> Callable[..., Any]:
+    """Give an operator its autograd; returns the cheapest way to call it.
+
+    The operator itself gets `function` as its autograd kernel, for torch.compile (where it stays one opaque node of the
+    graph) and for callers of torch.ops.cuda_ops. The returned function goes, in eager mode, straight to `function`, or to
+    the kernel where no gradient is recorded.
+    """
+    below = run(name)
+    operator = getattr(torch.ops.cuda_ops, name).default
+    apply = function.apply
+
+    def autograd_kernel(*args: Any) -> Any:
+        if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            return apply(*args)  # type: ignore[no-untyped-call]
+        return below(*args)
+
+    library.impl(name, autograd_kernel, "Autograd")  # type: ignore[no-untyped-call]
+
+    def call(*args: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return operator(*args)
+        return apply(*args) if torch.is_grad_enabled() else below(*args)  # type: ignore[no-untyped-call]
+
+    return call

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from gan_lt.config import build_config, preset_names, validate
 from gan_lt.errors import InputError
+from gan_lt.progress import images_progress
 
 console = Console(stderr=True)
 
@@ -34,16 +35,30 @@ def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         description="Train a class-conditional GAN on imbalanced images.",
         epilog="Any setting of config.yaml can be given as dotted.name=value, as in loss.r1_gamma=0.1.",
     )
-    parser.add_argument("--data", metavar="DATA", help="folder with a sub-folder a class, zip, digits, cifar10 or cifar100")
-    parser.add_argument("--outdir", metavar="DIR", type=Path, default=Path("runs"), help="runs are made below it (runs)")
-    parser.add_argument("--name", metavar="NAME", help="name of the run's folder (a number and what is trained)")
-    parser.add_argument("--preset", metavar="NAME", help=f"{', '.join(preset_names())} or a .yaml file (custom)")
-    parser.add_argument("--regularizers", metavar="A,B", help="methods, comma-separated; none for none (the preset's)")
-    parser.add_argument("--imbalance", metavar="R", type=float, help="thin a balanced set out to n_max / n_min = R")
+    parser.add_argument(
+        "--data", metavar="DATA", help="folder with a sub-folder a class, zip, digits, cifar10 or cifar100"
+    )
+    parser.add_argument(
+        "--outdir", metavar="DIR", type=Path, default=Path("runs"), help="runs are made below it (runs)"
+    )
+    parser.add_argument(
+        "--name", metavar="NAME", help="name of the run's folder (a number and what is trained)"
+    )
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"{', '.join(preset_names())} or a .yaml file (custom)"
+    )
+    parser.add_argument(
+        "--regularizers", metavar="A,B", help="methods, comma-separated; none for none (the preset's)"
+    )
+    parser.add_argument(
+        "--imbalance", metavar="R", type=float, help="thin a balanced set out to n_max / n_min = R"
+    )
     parser.add_argument("--profile", choices=("exp", "step"), help="shape of the thinned-out set (exp)")
     parser.add_argument("--resolution", metavar="N", type=int, help="centre-crop and resize to N x N")
     parser.add_argument("--data-root", metavar="DIR", help="where a copy of CIFAR lies")
-    parser.add_argument("--skip-corrupt", action="store_true", default=None, help="leave unreadable images out, and list them")
+    parser.add_argument(
+        "--skip-corrupt", action="store_true", default=None, help="leave unreadable images out, and list them"
+    )
     parser.add_argument("--kimg", metavar="N", type=float, help="thousands of real images to show")
     parser.add_argument("--batch", metavar="N", type=int, help="images a step")
     parser.add_argument("--seed", metavar="N", type=int, help="of weights, data order and latents (0)")
@@ -80,10 +95,14 @@ def train_command(arguments: Sequence[str], prog: str = "train.py") -> int:
         from gan_lt.training.run_directory import open_run
 
         if args.preset is not None or args.name is not None:
-            raise InputError("--resume goes with neither --preset nor --name: the run has its own configuration")
+            raise InputError(
+                "--resume goes with neither --preset nor --name: the run has its own configuration"
+            )
         config = open_run(args.resume)
         if unsuited := sorted(set(options) - {"training.kimg"}):
-            raise InputError(f"--resume: {unsuited[0]} is fixed for {args.resume}; only --kimg may change, or start a new run")
+            raise InputError(
+                f"--resume: {unsuited[0]} is fixed for {args.resume}; only --kimg may change, or start a new run"
+            )
         if args.overrides:
             raise InputError(f"--resume: {args.overrides[0]!r} can't change a run; start a new one")
         if args.kimg is not None:
@@ -110,5 +129,77 @@ def train_command(arguments: Sequence[str], prog: str = "train.py") -> int:
     )
     complete = train(config, images, run, console, device)
     if complete:
-        console.print(f"done: {run}; sample it with: python generate.py --network {run} --outdir OUT --per-class 100")
+        console.print(
+            f"done: {run}; sample it with: python generate.py --network {run} --outdir OUT --per-class 100"
+        )
+    return 0
+
+
+def generate_parser(prog: str = "generate.py") -> argparse.ArgumentParser:
+    """The options of sampling."""
+    parser = argparse.ArgumentParser(prog=prog, description="Sample a synthetic set from a trained network.")
+    parser.add_argument(
+        "--network", metavar="RUN|DIR|FILE", type=Path, required=True, help="a run or a saved network"
+    )
+    parser.add_argument("--outdir", metavar="OUT", type=Path, required=True, help="folder (or .zip) to make")
+    amount = parser.add_mutually_exclusive_group(required=True)
+    amount.add_argument("--per-class", metavar="N", type=int, help="so many images of every class")
+    amount.add_argument("--top-up", metavar="DATA", help="what each class of DATA lacks to its largest class")
+    amount.add_argument("--counts", metavar="FILE", type=Path, help='JSON file {"class name": number}')
+    parser.add_argument("--to", metavar="N", type=int, help="with --top-up: up to N images a class instead")
+    parser.add_argument("--classes", metavar="A,B", help="these classes only")
+    parser.add_argument("--truncation", metavar="PSI", type=float, default=1.0, help="1: all the variety (1)")
+    parser.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="the same seed gives the same images (0)"
+    )
+    parser.add_argument(
+        "--format", choices=("folder", "zip"), default="folder", help="what to write (folder)"
+    )
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 (cuda where there is one)")
+    return parser
+
+
+def generate_command(arguments: Sequence[str], prog: str = "generate.py") -> int:
+    """`generate.py`: load the network, plan, sample, write."""
+    args = generate_parser(prog).parse_args(arguments)
+    from gan_lt.data import open_image_set
+    from gan_lt.sampling import (
+        load_generator,
+        plan_from_file,
+        plan_per_class,
+        plan_top_up,
+        write_synthetic_set,
+    )
+    from gan_lt.training.device import choose_device
+
+    if args.to is not None and args.top_up is None:
+        raise InputError(f"--to: {args.to} goes with --top-up only")
+    if args.classes is not None and args.counts is not None:
+        raise InputError("--classes: goes with --per-class or --top-up; --counts names its classes itself")
+    device = choose_device(args.device)
+    generator, digest = load_generator(args.network)
+    generator.to(device)
+    classes = None if args.classes is None else [name for name in args.classes.split(",") if name]
+    if args.top_up is not None:
+        plan = plan_top_up(generator, open_image_set(args.top_up, option="--top-up"), args.to, classes)
+    elif args.counts is not None:
+        plan = plan_from_file(generator, args.counts)
+    else:
+        plan = plan_per_class(generator, args.per_class, classes)
+    total = int(plan.counts.sum())
+    with images_progress(console) as progress:
+        bar = progress.add_task("sampling", total=total)
+        write_synthetic_set(
+            generator,
+            plan,
+            args.outdir,
+            seed=args.seed,
+            truncation_psi=args.truncation,
+            network_sha256=digest,
+            set_format=args.format,
+            progress=lambda n: progress.advance(bar, n),
+        )
+    console.print(
+        f"{args.outdir}: {total:,} images of {int((plan.counts > 0).sum())} classes", soft_wrap=True
+    )
     return 0

@@ -24,15 +24,21 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the training images come from and in which order they are shown."""
 
-    path: str | None = Field(None, description="folder with a sub-folder a class, zip with dataset.json, or a name")
+    path: str | None = Field(
+        None, description="folder with a sub-folder a class, zip with dataset.json, or a name"
+    )
     root: str | None = Field(None, description="where cifar10 / cifar100 lie on disk")
     resolution: int | None = Field(None, description="centre-crop and resize to this; none: the images' own")
     channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; none: as the images are")
-    imbalance: float | None = Field(None, ge=1, description="thin a balanced set out to this ratio n_max / n_min")
+    imbalance: float | None = Field(
+        None, ge=1, description="thin a balanced set out to this ratio n_max / n_min"
+    )
     profile: Literal["exp", "step"] = Field("exp", description="shape of the thinned-out set")
     thinning_seed: int = Field(0, ge=0, description="which images stay when thinning out")
     horizontal_flips: bool = Field(False, description="mirror every image with probability 1/2")
-    sampler: Literal["natural", "balanced", "sqrt", "effective"] = Field("natural", description="of real images")
+    sampler: Literal["natural", "balanced", "sqrt", "effective"] = Field(
+        "natural", description="of real images"
+    )
     sampler_beta: float = Field(0.999, ge=0, lt=1, description="of the effective sampler")
     skip_corrupt: bool = Field(False, description="leave unreadable images out, and list them")
     workers: int = Field(2, ge=0, description="processes that decode images too many to keep in memory")
@@ -50,7 +56,9 @@ class GeneratorConfig(Section):
 
     z_dim: int = Field(512, ge=1)
     w_dim: int = Field(512, ge=1)
-    channel_base: int = Field(32768, ge=1, description="channels at resolution r: min(channel_base / r, channel_max)")
+    channel_base: int = Field(
+        32768, ge=1, description="channels at resolution r: min(channel_base / r, channel_max)"
+    )
     channel_max: int = Field(512, ge=1)
     mapping_layers: int = Field(8, ge=1)
     architecture: Literal["orig", "skip", "resnet"] = "skip"
@@ -63,7 +71,9 @@ class DiscriminatorConfig(Section):
     channel_base: int | None = Field(None, ge=1)
     channel_max: int | None = Field(None, ge=1)
     architecture: Literal["orig", "skip", "resnet"] = "resnet"
-    mbstd_group_size: int | None = Field(4, ge=1, description="images in a minibatch-stddev group; none: the batch")
+    mbstd_group_size: int | None = Field(
+        4, ge=1, description="images in a minibatch-stddev group; none: the batch"
+    )
     mapping_layers: int = Field(8, ge=0)
 
 
@@ -99,7 +109,9 @@ class EmaConfig(Section):
     """The running average of the generator's weights, which is what gets saved."""
 
     kimg: float = Field(10.0, gt=0, description="half-life in thousands of images")
-    rampup: float | None = Field(0.05, gt=0, description="the half-life is at most this share of the images seen; none: fixed")
+    rampup: float | None = Field(
+        0.05, gt=0, description="the half-life is at most this share of the images seen; none: fixed"
+    )
 
 
 class NoisyTwinsConfig(Section):
@@ -108,7 +120,9 @@ class NoisyTwinsConfig(Section):
     weight: float = Field(0.01, ge=0, description="lambda; 0: noise alone")
     gamma: float = Field(0.05, ge=0, description="weight of the off-diagonal entries")
     sigma: float = Field(0.75, ge=0, description="mean standard deviation of the embedding noise")
-    beta: float = Field(0.99, ge=0, lt=1, description="effective-number beta that spreads the noise over the classes")
+    beta: float = Field(
+        0.99, ge=0, lt=1, description="effective-number beta that spreads the noise over the classes"
+    )
     start_step: int = Field(0, ge=0, description="first step in which it acts")
 
 
@@ -117,9 +131,13 @@ class TrainingConfig(Section):
 
     kimg: float = Field(1000.0, gt=0, description="thousands of real images shown")
     batch: int = Field(32, ge=2, description="images a step")
-    micro_batch: int | None = Field(None, ge=2, description="images at once, gradients accumulate; none: the batch")
+    micro_batch: int | None = Field(
+        None, ge=2, description="images at once, gradients accumulate; none: the batch"
+    )
     seed: int = Field(0, ge=0)
-    generated_labels: Literal["uniform", "training"] = Field("uniform", description="classes of generated images")
+    generated_labels: Literal["uniform", "training"] = Field(
+        "uniform", description="classes of generated images"
+    )
     style_mixing: float = Field(0.0, ge=0, le=1, description="probability of mixing two styles")
     tick_kimg: float = Field(4.0, gt=0, description="between progress lines, statistics and sample grids")
     checkpoint_ticks: int = Field(10, ge=1, description="ticks between checkpoints")
@@ -173,16 +191,25 @@ class TrainConfig(Section):
             )
         if "noisytwins" in self.regularizers:
             if not self.generator.conditional:
-                raise ValueError("regularizers: noisytwins acts on the class embedding; it needs generator.conditional=true")
+                raise ValueError(
+                    "regularizers: noisytwins acts on the class embedding; it needs generator.conditional=true"
+                )
             if per_round % 2:
                 raise ValueError(f"training.batch={per_round} must be even: noisytwins makes pairs of it")
+            if per_round < 4 and self.noisytwins.weight > 0:
+                raise ValueError(
+                    f"training.{'batch' if self.training.micro_batch is None else 'micro_batch'}={per_round} makes one pair; "
+                    f"noisytwins needs two at least, so 4 images"
+                )
         return self
 
 
 def preset_names() -> list[str]:
     """The presets that ship, by name."""
     folder = resources.files("gan_lt") / "presets"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def preset_values(name: str) -> dict[str, Any]:
@@ -196,7 +223,9 @@ def preset_values(name: str) -> dict[str, Any]:
         return {**read_yaml(path), "preset": path.stem}
     names = preset_names()
     if name not in names:
-        raise InputError(f"--preset: {name!r} is not known{_suggestion(name, names)}; choose from {', '.join(names)} or a .yaml file")
+        raise InputError(
+            f"--preset: {name!r} is not known{_suggestion(name, names)}; choose from {', '.join(names)} or a .yaml file"
+        )
     text = (resources.files("gan_lt") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     return {**yaml.safe_load(text), "preset": name}
 
@@ -233,7 +262,9 @@ def build_config(preset: str, options: Mapping[str, Any], overrides: Sequence[st
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise InputError(f"{name}={value}: the value is not YAML ({' '.join(str(error).split())})") from error
+            raise InputError(
+                f"{name}={value}: the value is not YAML ({' '.join(str(error).split())})"
+            ) from error
         if isinstance(parsed, str):
             parsed = _number(parsed)
         _set(values, name, parsed)
@@ -270,7 +301,9 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
             raise InputError(f"{dotted}: {'.'.join(keys[: depth + 1])} is a value, not a section")
         node = child
     if isinstance(node.get(keys[-1]), dict) and not isinstance(value, dict):
-        raise InputError(f"{dotted}={value}: {dotted} is a section; set one of its keys, as in {dotted}.{next(iter(node[keys[-1]]))}=...")
+        raise InputError(
+            f"{dotted}={value}: {dotted} is a section; set one of its keys, as in {dotted}.{next(iter(node[keys[-1]]))}=..."
+        )
     if keys[-1] in ("regularizers", "policy") and isinstance(value, str):
         value = [item for item in value.split(",") if item]
     node[keys[-1]] = value
@@ -283,7 +316,7 @@ def _first_problem(error: ValidationError) -> str:
         siblings = _fields_at(problem["loc"][:-1])
         return f"{name}: unknown setting{_suggestion(str(problem['loc'][-1]), siblings)}; known here: {', '.join(siblings)}"
     message = problem["msg"].removeprefix("Value error, ")
-    if not name or problem["type"] == "value_error" and isinstance(problem["input"], dict):
+    if not name or (problem["type"] == "value_error" and isinstance(problem["input"], dict)):
         return message
     message = message[:1].lower() + message[1:]
     return f"{name}={problem['input']}: {message}"
@@ -304,4 +337,12 @@ def _suggestion(word: str, known: Sequence[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-__all__ = ["TrainConfig", "build_config", "dump_yaml", "preset_names", "preset_values", "read_yaml", "validate"]
+__all__ = [
+    "TrainConfig",
+    "build_config",
+    "dump_yaml",
+    "preset_names",
+    "preset_values",
+    "read_yaml",
+    "validate",
+]

@@ -45,7 +45,11 @@ class DiscriminatorBlock(nn.Module):
         if self.from_image is not None:
             features = self.from_image(image)
             x = features if x is None else x + features
-            image = downsample2d(image, self.resample_filter) if self.architecture == "skip" and image is not None else None
+            image = (
+                downsample2d(image, self.resample_filter)
+                if self.architecture == "skip" and image is not None
+                else None
+            )
         if self.skip is not None:
             residual = self.skip(x, gain=math.sqrt(0.5))
             return residual + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), image
@@ -87,7 +91,9 @@ class Discriminator(Pretrained, nn.Module):
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture={architecture!r} must be one of {', '.join(ARCHITECTURES)}")
         if mbstd_group_size is not None and mbstd_group_size < 1:
-            raise ValueError(f"mbstd_group_size={mbstd_group_size} must be at least 1, or None for the whole batch")
+            raise ValueError(
+                f"mbstd_group_size={mbstd_group_size} must be at least 1, or None for the whole batch"
+            )
         if mbstd_channels not in (0, 1):
             raise ValueError(f"mbstd_channels={mbstd_channels} must be 0 or 1")
         self.config = {
@@ -152,6 +158,8 @@ class Discriminator(Pretrained, nn.Module):
 
     def forward(self, images: Tensor, y: Tensor | None = None) -> Tensor:
         """Images [N, C, H, W] in [-1, 1], y int64 [N] (ignored when unconditional) -> logits [N], float32."""
+        if self.mapping is not None and y is not None and y.ndim == 1 and len(y) != len(images):
+            raise ValueError(f"y has {len(y)} labels for a batch of {len(images)}")
         x: Tensor = self.out(self.features(images))
         if self.mapping is None:
             return x.squeeze(1)

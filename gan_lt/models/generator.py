@@ -117,7 +117,9 @@ class Generator(Pretrained, nn.Module):
         return images
 
 
-def check_sizes(resolution: int, img_channels: int, num_classes: int, channel_base: int, channel_max: int) -> None:
+def check_sizes(
+    resolution: int, img_channels: int, num_classes: int, channel_base: int, channel_max: int
+) -> None:
     """ValueError with the offending value unless a network of these sizes can be built."""
     if resolution < 4 or resolution > 1024 or resolution & (resolution - 1):
         raise ValueError(f"resolution={resolution} must be a power of two from 4 to 1024")

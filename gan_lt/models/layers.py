@@ -172,7 +172,9 @@ class MinibatchStd(nn.Module):
         n, _, h, w = x.shape
         group = n if self.group_size is None else min(self.group_size, n)
         if n == 0 or n % group:
-            raise ValueError(f"a batch of {n} images can't be divided into minibatch-stddev groups of {group}")
+            raise ValueError(
+                f"a batch of {n} images can't be divided into minibatch-stddev groups of {group}"
+            )
         y = x.float().reshape(group, n // group, *x.shape[1:])
         std = (y.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=[1, 2, 3])
         feature = std.to(x.dtype).repeat(group).reshape(n, 1, 1, 1).expand(n, 1, h, w)

@@ -94,7 +94,11 @@ class MappingNetwork(nn.Module):
         return torch.cat([self.w_avg.lerp(ws[:, :cutoff], psi), ws[:, cutoff:]], dim=1)
 
     def forward(
-        self, z: Tensor | None, y: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
+        self,
+        z: Tensor | None,
+        y: Tensor | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
     ) -> Tensor:
         """z [N, z_dim], y int64 [N] -> w [N, num_ws, w_dim] ([N, w_dim] when num_ws is None)."""
         w = self.style(z, y)
@@ -109,7 +113,9 @@ def checked_labels(y: Tensor | None, num_classes: int, batch: int | None) -> Ten
     On a GPU the range is not checked: that would make the host wait for the device in every step.
     """
     if y is None:
-        raise ValueError(f"y is None, but the network has {num_classes} classes; pass int64 class indices [N]")
+        raise ValueError(
+            f"y is None, but the network has {num_classes} classes; pass int64 class indices [N]"
+        )
     if y.ndim != 1 or y.is_floating_point() or y.dtype == torch.bool:
         raise ValueError(f"y must be int64 class indices [N], got {y.dtype} {list(y.shape)}")
     if batch is not None and len(y) != batch:
@@ -117,5 +123,7 @@ def checked_labels(y: Tensor | None, num_classes: int, batch: int | None) -> Ten
     if y.device.type == "cpu" and not torch.compiler.is_compiling() and len(y):
         low, high = (int(v) for v in torch.aminmax(y))
         if low < 0 or high >= num_classes:
-            raise ValueError(f"y holds class {low if low < 0 else high}, but the classes are 0 to {num_classes - 1}")
+            raise ValueError(
+                f"y holds class {low if low < 0 else high}, but the classes are 0 to {num_classes - 1}"
+            )
     return y.long()

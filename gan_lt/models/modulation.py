@@ -79,7 +79,9 @@ class ToImage(nn.Module):
     Shapes: x [N, in, H, W], w [N, w_dim] -> [N, img_channels, H, W].
     """
 
-    def __init__(self, in_channels: int, img_channels: int, w_dim: int, conv_clamp: float | None = None) -> None:
+    def __init__(
+        self, in_channels: int, img_channels: int, w_dim: int, conv_clamp: float | None = None
+    ) -> None:
         super().__init__()
         self.conv_clamp = conv_clamp
         self.affine = FullyConnected(w_dim, in_channels, bias_init=1)

@@ -47,14 +47,21 @@ class Pretrained:
         config = read_config(path)
         name = config.pop("class", None)
         if name != cls.__name__:
-            raise InputError(f"{path / CONFIG_NAME}: holds a {name!r}, not a {cls.__name__}; pass the folder of a {cls.__name__}")
+            raise InputError(
+                f"{path / CONFIG_NAME}: holds a {name!r}, not a {cls.__name__}; pass the folder of a {cls.__name__}"
+            )
         known = set(inspect.signature(cls).parameters)
         unknown = sorted(set(config) - known)
         if unknown:
             raise InputError(
                 f"{path / CONFIG_NAME}: unknown setting {unknown[0]!r}; it was written by another version of gan_lt"
             )
-        network = cls(**config)
+        try:
+            network = cls(**config)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{path / CONFIG_NAME}: such a network can't be built ({error}); save the network again"
+            ) from error
         module = cast(nn.Module, network)
         weights = path / WEIGHTS_NAME
         try:
@@ -81,7 +88,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text())
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no {CONFIG_NAME} there, so this is not a saved network; pass a folder that save_pretrained wrote") from error
+        raise InputError(
+            f"{path}: no {CONFIG_NAME} there, so this is not a saved network; pass a folder that save_pretrained wrote"
+        ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: can't be read ({error}); save the network again") from error
     if not isinstance(config, dict):

@@ -40,12 +40,16 @@ class SynthesisBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution)) if in_channels == 0 else None
+        self.const = (
+            nn.Parameter(torch.randn(out_channels, resolution, resolution)) if in_channels == 0 else None
+        )
         self.conv0: ModulatedConv2d | None = None
         self.skip: Conv2d | None = None
         self.to_image: ToImage | None = None
         if in_channels > 0:
-            self.conv0 = ModulatedConv2d(in_channels, out_channels, w_dim, resolution, up=2, conv_clamp=conv_clamp)
+            self.conv0 = ModulatedConv2d(
+                in_channels, out_channels, w_dim, resolution, up=2, conv_clamp=conv_clamp
+            )
         self.conv1 = ModulatedConv2d(out_channels, out_channels, w_dim, resolution, conv_clamp=conv_clamp)
         self.num_convs = 1 if in_channels == 0 else 2
         if is_last or architecture == "skip":

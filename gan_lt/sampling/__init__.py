@@ -1,5 +1,19 @@
 """Sampling: seeded images of chosen classes, and balanced sets of them."""
 
 from gan_lt.sampling.images import latents_from_seeds, sample_images
+from gan_lt.sampling.loading import find_network, load_generator
+from gan_lt.sampling.plan import SamplingPlan, image_seeds, plan_from_file, plan_per_class, plan_top_up
+from gan_lt.sampling.writing import write_synthetic_set
 
-__all__ = ["latents_from_seeds", "sample_images"]
+__all__ = [
+    "SamplingPlan",
+    "find_network",
+    "image_seeds",
+    "latents_from_seeds",
+    "load_generator",
+    "plan_from_file",
+    "plan_per_class",
+    "plan_top_up",
+    "sample_images",
+    "write_synthetic_set",
+]

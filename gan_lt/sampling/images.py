@@ -84,7 +84,9 @@ def sample_images(
     """
     label_array, seed_array = np.asarray(labels, dtype=np.int64), np.asarray(seeds)
     if label_array.shape != seed_array.shape or label_array.ndim != 1:
-        raise ValueError(f"labels {list(label_array.shape)} and seeds {list(seed_array.shape)} must both be [N]")
+        raise ValueError(
+            f"labels {list(label_array.shape)} and seeds {list(seed_array.shape)} must both be [N]"
+        )
     if noise_mode not in ("const", "none"):
         raise ValueError(f"noise_mode={noise_mode!r} must be const or none: sampling is repeatable")
     if batch_size < 1:

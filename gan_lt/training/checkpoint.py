@@ -70,12 +70,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
         tree = json.loads(metadata["state"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DamagedCheckpointError(f"{path}: is not a complete checkpoint ({error})") from error
     if _digest(tensors) != metadata.get("sha256"):
-        raise DamagedCheckpointError(f"{path}: its checksum does not match, so the file was altered or damaged")
+        raise DamagedCheckpointError(
+            f"{path}: its checksum does not match, so the file was altered or damaged"
+        )
     state = _restore(tree, tensors)
     if not isinstance(state, dict):
         raise DamagedCheckpointError(f"{path}: holds no training state")

@@ -18,7 +18,9 @@ def open_training_set(data: DataConfig) -> ImageSet:
         InputError: no data given, or anything wrong with it.
     """
     if data.path is None:
-        raise InputError("--data is missing; pass a folder with a sub-folder a class, a zip, or digits, cifar10, cifar100")
+        raise InputError(
+            "--data is missing; pass a folder with a sub-folder a class, a zip, or digits, cifar10, cifar100"
+        )
     images = open_image_set(
         data.path,
         resolution=data.resolution,

@@ -20,7 +20,9 @@ def choose_device(name: str | None) -> torch.device:
     except RuntimeError as error:
         raise InputError(f"--device: {name!r} is not a device; pass cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"--device: {name} is not there ({torch.cuda.device_count()} CUDA devices found); pass cpu")
+        raise InputError(
+            f"--device: {name} is not there ({torch.cuda.device_count()} CUDA devices found); pass cpu"
+        )
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"--device: {name} is not supported; pass cpu, cuda or cuda:N")
     return device

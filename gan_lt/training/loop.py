@@ -12,10 +12,16 @@ from torch import Tensor, nn
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
-from gan_lt.training.checkpoint import DamagedCheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
+from gan_lt.progress import training_progress
+from gan_lt.training.checkpoint import (
+    DamagedCheckpointError,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 from gan_lt.training.ema import ema_decay, update_ema
 from gan_lt.training.interruption import StopRequest
-from gan_lt.training.monitor import Averages, Monitor, training_progress
+from gan_lt.training.monitor import Averages, Monitor
 from gan_lt.training.state import TrainingState
 from gan_lt.training.step import discriminator_step, generator_step
 
@@ -66,7 +72,9 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
                 save(state, run)
             tick_time, tick_start = time.perf_counter(), state.images_seen
     if stop.requested:
-        console.print(f"stopped at {state.images_seen / 1000:.1f} kimg; go on with: python train.py --resume {run}")
+        console.print(
+            f"stopped at {state.images_seen / 1000:.1f} kimg; go on with: python train.py --resume {run}"
+        )
     return not stop.requested
 
 
@@ -123,10 +131,14 @@ def save(state: TrainingState, run: Path) -> None:
         InputError: the folder can't be written; earlier checkpoints are intact.
     """
     try:
-        save_checkpoint(run / "checkpoints", state.state_dict(), state.images_seen, state.config.training.keep_checkpoints)
+        save_checkpoint(
+            run / "checkpoints", state.state_dict(), state.images_seen, state.config.training.keep_checkpoints
+        )
         state.G_ema.save_pretrained(run / "network")
     except OSError as error:
-        raise InputError(f"{run}: can't be written ({error.strerror}); free some space, then --resume {run}") from error
+        raise InputError(
+            f"{run}: can't be written ({error.strerror}); free some space, then --resume {run}"
+        ) from error
 
 
 def _resume(state: TrainingState, run: Path, console: Console) -> None:

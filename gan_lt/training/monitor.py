@@ -1,4 +1,4 @@
-"""What a run shows: progress bar, stats.jsonl, TensorBoard, sample grids."""
+"""What a run writes down: stats.jsonl, TensorBoard, sample grids."""
 
 from __future__ import annotations
 
@@ -12,43 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 from torch import Tensor
 
 from gan_lt.models import Generator
-from gan_lt.sampling.images import sample_images
 from gan_lt.sampling.grid import class_grid
+from gan_lt.sampling.images import sample_images
 
 _GRID_COLUMNS = 16
 _GRID_ROWS = 20
-
-
-class _KimgColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        total = 0.0 if task.total is None else task.total
-        return Text(f"{task.completed / 1000:.1f}/{total / 1000:g} kimg")
-
-
-class _SpeedColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("-- img/s" if speed is None else f"{speed:.0f} img/s")
-
-
-def training_progress(console: Console) -> Progress:
-    """A bar with kimg, img/s and the time left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        _KimgColumn(),
-        _SpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        speed_estimate_period=60,
-    )
 
 
 class Averages:

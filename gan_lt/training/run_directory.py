@@ -27,7 +27,9 @@ def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Pa
         else:
             run = outdir / name
             if (run / CONFIG_NAME).exists():
-                raise InputError(f"--name: {run} is a run already; pass --resume {run} to go on, or another name")
+                raise InputError(
+                    f"--name: {run} is a run already; pass --resume {run} to go on, or another name"
+                )
             run.mkdir(exist_ok=True)
         temporary = run / f".{CONFIG_NAME}.{os.getpid()}"
         temporary.write_text(dump_yaml(config), encoding="utf-8")

@@ -69,7 +69,9 @@ class TrainingState:
         )
         self.loader = BatchLoader(
             images,
-            sampler_for(images, config.data.sampler, beta=config.data.sampler_beta, seed=config.training.seed),
+            sampler_for(
+                images, config.data.sampler, beta=config.data.sampler_beta, seed=config.training.seed
+            ),
             config.training.round,
             horizontal_flips=config.data.horizontal_flips,
             seed=config.training.seed,
@@ -132,8 +134,8 @@ class TrainingState:
         self.G.load_state_dict(state["G"])
         self.D.load_state_dict(state["D"])
         self.G_ema.load_state_dict(state["G_ema"])
-        self.optimizer_g.load_state_dict(state["optimizer_g"])
-        self.optimizer_d.load_state_dict(state["optimizer_d"])
+        _load_optimizer(self.optimizer_g, state["optimizer_g"])
+        _load_optimizer(self.optimizer_d, state["optimizer_d"])
         self.objective.path_length.load_state_dict(state["path_length"])
         for term in self.objective.terms:
             term.load_state_dict(state["terms"][term.name])
@@ -141,6 +143,15 @@ class TrainingState:
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "rng_cuda" in state:
             torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load `saved`, each moment laid out in memory as its parameter: fused Adam walks both side by side."""
+    optimizer.load_state_dict(dict(saved))
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Discriminator]:

@@ -96,7 +96,15 @@ def discriminator_step(
         losses["r2"] = gradient_penalty(fake_seen, logits_fake).mean()
         total = total + penalty_factor * objective.r2_gamma / 2 * losses["r2"]
     batch = StepBatch(
-        "discriminator", step, latents, w, fake, logits_fake, real=real, real_labels=y_real, real_logits=logits_real
+        "discriminator",
+        step,
+        latents,
+        w,
+        fake,
+        logits_fake,
+        real=real,
+        real_labels=y_real,
+        real_logits=logits_real,
     )
     total = _add_terms(losses, total, ((term, term.discriminator_loss(batch)) for term in objective.terms))
     losses["logits_real"] = logits_real.mean()
@@ -134,13 +142,23 @@ def generator_step(
         losses["path_length"] = objective.path_length(fake, ws).mean()
         total = total + path_length_factor * objective.path_length_weight * losses["path_length"]
     batch = StepBatch(
-        "generator", step, latents, w, fake, logits_fake, real=real, real_labels=y_real, real_logits=logits_real
+        "generator",
+        step,
+        latents,
+        w,
+        fake,
+        logits_fake,
+        real=real,
+        real_labels=y_real,
+        real_logits=logits_real,
     )
     total = _add_terms(losses, total, ((term, term.generator_loss(batch)) for term in objective.terms))
     return {"loss": total, **losses}
 
 
-def _add_terms(losses: dict[str, Tensor], total: Tensor, terms: Iterable[tuple[Term, Tensor | None]]) -> Tensor:
+def _add_terms(
+    losses: dict[str, Tensor], total: Tensor, terms: Iterable[tuple[Term, Tensor | None]]
+) -> Tensor:
     for term, value in terms:
         if value is not None:
             losses[term.name] = value

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cuda_ops import build, library
+from cuda_ops import build, build_cache, library
 
 ROOT = Path(build.__file__).parent.parent
 
@@ -90,7 +90,7 @@ def test_the_temporary_folder_serves_where_the_cache_cannot_be_written(tmp_path,
     monkeypatch.setenv(
         "GAN_LT_CACHE", str(blocked / "below")
     )  # a folder below a file can't be made, even by root
-    monkeypatch.setattr(build.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(build_cache.tempfile, "gettempdir", lambda: str(tmp_path))
     compiled = []
 
     def compile_cpu(target, portable):
@@ -98,27 +98,27 @@ def test_the_temporary_folder_serves_where_the_cache_cannot_be_written(tmp_path,
         target.write_bytes(b"library")
 
     monkeypatch.setattr(build, "compile_cpu", compile_cpu)
-    path = build.cached_cpu_library()
+    path = build_cache.cached_cpu_library()
     assert path.parent.is_relative_to(tmp_path)
-    assert build.cached_cpu_library() == path
+    assert build_cache.cached_cpu_library() == path
     assert len(compiled) == 1
-    monkeypatch.setattr(build.tempfile, "gettempdir", lambda: str(blocked))
-    monkeypatch.setattr(build, "cache_folders", lambda: [blocked / "a", blocked / "b"])
+    monkeypatch.setattr(build_cache.tempfile, "gettempdir", lambda: str(blocked))
+    monkeypatch.setattr(build_cache, "cache_folders", lambda: [blocked / "a", blocked / "b"])
     with pytest.raises(build.BuildError, match="GAN_LT_CACHE"):
-        build.cached_cpu_library()
+        build_cache.cached_cpu_library()
 
 
 def test_the_cached_name_follows_sources_torch_and_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("GAN_LT_CACHE", str(tmp_path))
     monkeypatch.setattr(build, "compile_cpu", lambda target, portable: target.write_bytes(b""))
-    names = {build.cached_cpu_library().name}
+    names = {build_cache.cached_cpu_library().name}
     monkeypatch.setattr(build, "source_hash", lambda: "other")
-    names.add(build.cached_cpu_library().name)
+    names.add(build_cache.cached_cpu_library().name)
     monkeypatch.setattr(build, "compiler_version", lambda compiler: "other")
-    names.add(build.cached_cpu_library().name)
+    names.add(build_cache.cached_cpu_library().name)
     torch = build.find_torch()
     monkeypatch.setattr(build, "find_torch", lambda: build.Torch("9.9.9", torch.directory))
-    names.add(build.cached_cpu_library().name)
+    names.add(build_cache.cached_cpu_library().name)
     assert len(names) == 4
 
 
@@ -143,7 +143,7 @@ def test_the_portable_library_works_and_agrees(tmp_path):
     assert built["cpu"] == tmp_path / build.ahead_library("cpu").name, built
     code = f"""
         import torch
-        from cuda_ops import build, library, use_backend, bias_act, upfirdn2d, modulated_epilogue
+        from cuda_ops import build, build_cache, library, use_backend, bias_act, upfirdn2d, modulated_epilogue
         build.AHEAD = build.Path({str(tmp_path)!r})
         x = torch.randn(2, 40, 9, 7, generator=torch.Generator().manual_seed(0))
         f = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))

@@ -187,9 +187,11 @@ def test_gradcheck_and_gradgradcheck(device, act, channels_last):
     if channels_last:
         x = x.to(memory_format=torch.channels_last)
     x.requires_grad_()
-    make = lambda *shape: (
-        torch.randn(*shape, dtype=torch.float64, generator=generator).to(device).requires_grad_()
-    )  # noqa: E731
+
+    def make(*shape):
+        values = torch.randn(*shape, dtype=torch.float64, generator=generator)
+        return values.to(device).requires_grad_()
+
     b, demod, strength = make(3), make(2, 3), make(1)
     noise = torch.randn(2, 1, 4, 4, dtype=torch.float64, generator=generator).to(device)
     f = torch.randn(3, 4, generator=generator).to(device)

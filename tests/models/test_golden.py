@@ -13,7 +13,9 @@ from torch import Tensor
 from gan_lt.models import Discriminator, Generator
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "stylegan2_ada_skip_resnet.safetensors"
-pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="needs ../shared/golden (reference numbers, not shipped)")
+pytestmark = pytest.mark.skipif(
+    not GOLDEN.exists(), reason="needs ../shared/golden (reference numbers, not shipped)"
+)
 
 BLOCKS = {4: 0, 8: 1, 16: 2}
 
@@ -38,7 +40,7 @@ def load(network: torch.nn.Module, prefix: str, tensors: dict[str, Tensor]) -> N
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
     with safe_open(GOLDEN, "pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return {key: file.get_tensor(key) for key in file.keys()}
 
 
 @pytest.fixture

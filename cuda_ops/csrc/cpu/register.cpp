@@ -61,12 +61,14 @@ struct Taps {
   std::vector<double> all, columns, rows;
 
   Taps(const Tensor& filter, bool flip_filter, double gain, bool exact) {
+    const bool wide = filter.scalar_type() == ScalarType::Double;
     const Tensor f = torch::stable::contiguous(
-        filter.scalar_type() == ScalarType::Float ? filter : torch::stable::to(filter, ScalarType::Float));
-    const float* values = static_cast<const float*>(f.data_ptr());
+        wide || filter.scalar_type() == ScalarType::Float ? filter : torch::stable::to(filter, ScalarType::Float));
     const int64_t n = f.numel();
-    std::vector<double> ordered(values, values + n);
-    if (!flip_filter) ordered.assign(std::make_reverse_iterator(values + n), std::make_reverse_iterator(values));
+    std::vector<double> ordered(n);
+    for (int64_t i = 0; i < n; i++)
+      ordered[flip_filter ? i : n - 1 - i] =
+          wide ? static_cast<const double*>(f.data_ptr())[i] : static_cast<const float*>(f.data_ptr())[i];
     if (f.dim() == 1) {
       fw = fh = n;
       columns = rows = ordered;
