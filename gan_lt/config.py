@@ -62,6 +62,10 @@ class GeneratorConfig(Section):
     channel_max: int = Field(512, ge=1)
     mapping_layers: int = Field(8, ge=1)
     architecture: Literal["orig", "skip", "resnet"] = "skip"
+    mapping_lr_multiplier: float = Field(
+        0.01, gt=0, description="learning rate of the mapping layers, relative"
+    )
+    noise_inputs: bool = Field(True, description="false: no noise in the layers, all variety comes from z")
     conditional: bool = Field(True, description="false: neither network sees the class")
 
 

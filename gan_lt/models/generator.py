@@ -25,6 +25,8 @@ class Generator(Pretrained, nn.Module):
         architecture: "skip", "resnet" or "orig".
         conv_clamp: limit of every convolution's output (for half precision), or None.
         w_avg_beta: decay of the running mean of w.
+        noise_inputs: whether the synthesis layers add noise; without, all variety comes from z.
+        mapping_lr_multiplier: learning rate of the mapping layers relative to the others.
         class_names: one for each class, in order; kept with the saved network.
         class_counts: training images of each class; kept with the saved network.
 
@@ -52,6 +54,8 @@ class Generator(Pretrained, nn.Module):
         architecture: str = "skip",
         conv_clamp: float | None = None,
         w_avg_beta: float = 0.995,
+        noise_inputs: bool = True,
+        mapping_lr_multiplier: float = 0.01,
         class_names: Sequence[str] | None = None,
         class_counts: Sequence[int] | None = None,
     ) -> None:
@@ -77,6 +81,8 @@ class Generator(Pretrained, nn.Module):
             "architecture": architecture,
             "conv_clamp": conv_clamp,
             "w_avg_beta": w_avg_beta,
+            "noise_inputs": noise_inputs,
+            "mapping_lr_multiplier": mapping_lr_multiplier,
             "class_names": None if class_names is None else [str(name) for name in class_names],
             "class_counts": None if class_counts is None else [int(n) for n in class_counts],
         }
@@ -85,11 +91,11 @@ class Generator(Pretrained, nn.Module):
         self.class_names = tuple(self.config["class_names"] or (str(k) for k in range(num_classes)))
         self.class_counts = None if class_counts is None else tuple(int(n) for n in class_counts)
         self.synthesis = SynthesisNetwork(
-            w_dim, resolution, img_channels, channel_base, channel_max, architecture, conv_clamp
+            w_dim, resolution, img_channels, channel_base, channel_max, architecture, conv_clamp, noise_inputs
         )
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(
-            z_dim, num_classes, w_dim, self.num_ws, mapping_layers, w_avg_beta=w_avg_beta
+            z_dim, num_classes, w_dim, self.num_ws, mapping_layers, mapping_lr_multiplier, w_avg_beta
         )
 
     def forward(

@@ -25,6 +25,7 @@ class ModulatedConv2d(nn.Module):
         resolution: of the output.
         up: 1 or 2.
         conv_clamp: output limit, or None.
+        noise_inputs: whether the layer adds noise; without, every noise mode means none.
 
     Shapes: x [N, in, H, W], w [N, w_dim] -> [N, out, resolution, resolution].
     """
@@ -40,14 +41,17 @@ class ModulatedConv2d(nn.Module):
         resolution: int,
         up: int = 1,
         conv_clamp: float | None = None,
+        noise_inputs: bool = True,
     ) -> None:
         super().__init__()
         self.up, self.resolution, self.conv_clamp = up, resolution, conv_clamp
         self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.noise_inputs = noise_inputs
+        if noise_inputs:
+            self.noise_strength = nn.Parameter(torch.zeros([]))
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.register_buffer("resample_filter", setup_filter([1, 3, 3, 1]), persistent=False)
 
     def forward(self, x: Tensor, w: Tensor, noise_mode: str = "random", gain: float = 1.0) -> Tensor:
@@ -58,6 +62,8 @@ class ModulatedConv2d(nn.Module):
         x = x * style.to(x.dtype)[:, :, None, None]
         x = resampling_conv2d(x, self.weight.to(x.dtype), self.resample_filter, self.up, down=1, padding=1)
         noise = None
+        if not self.noise_inputs:
+            noise_mode = "none"
         if noise_mode == "random":
             noise = torch.randn(len(x), 1, self.resolution, self.resolution, device=x.device, dtype=x.dtype)
         elif noise_mode == "const":

@@ -37,6 +37,7 @@ class SynthesisBlock(nn.Module):
         is_last: bool,
         architecture: str,
         conv_clamp: float | None,
+        noise_inputs: bool,
     ) -> None:
         super().__init__()
         self.architecture = architecture
@@ -48,9 +49,17 @@ class SynthesisBlock(nn.Module):
         self.to_image: ToImage | None = None
         if in_channels > 0:
             self.conv0 = ModulatedConv2d(
-                in_channels, out_channels, w_dim, resolution, up=2, conv_clamp=conv_clamp
+                in_channels,
+                out_channels,
+                w_dim,
+                resolution,
+                up=2,
+                conv_clamp=conv_clamp,
+                noise_inputs=noise_inputs,
             )
-        self.conv1 = ModulatedConv2d(out_channels, out_channels, w_dim, resolution, conv_clamp=conv_clamp)
+        self.conv1 = ModulatedConv2d(
+            out_channels, out_channels, w_dim, resolution, conv_clamp=conv_clamp, noise_inputs=noise_inputs
+        )
         self.num_convs = 1 if in_channels == 0 else 2
         if is_last or architecture == "skip":
             self.to_image = ToImage(out_channels, img_channels, w_dim, conv_clamp=conv_clamp)
@@ -91,6 +100,7 @@ class SynthesisNetwork(nn.Module):
         channel_base, channel_max: see `block_channels`.
         architecture: orig (one to-image layer), skip (one at each resolution, summed) or resnet.
         conv_clamp: limit of every convolution's output, for half precision; None: no limit.
+        noise_inputs: whether the layers add noise.
     """
 
     def __init__(
@@ -102,6 +112,7 @@ class SynthesisNetwork(nn.Module):
         channel_max: int = 512,
         architecture: str = "skip",
         conv_clamp: float | None = None,
+        noise_inputs: bool = True,
     ) -> None:
         super().__init__()
         channels = block_channels(resolution, channel_base, channel_max)
@@ -116,6 +127,7 @@ class SynthesisNetwork(nn.Module):
                 is_last=size == resolution,
                 architecture=architecture,
                 conv_clamp=conv_clamp,
+                noise_inputs=noise_inputs,
             )
             for size, out in channels.items()
         )

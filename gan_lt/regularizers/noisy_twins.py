@@ -99,13 +99,15 @@ class NoisyTwins(Term):
         """Pairs with the same z and y (generator step), each member with its own embedding noise (both steps)."""
         if step < self.start_step or latents.y is None:
             return latents
-        z, y = latents.z, latents.y
+        z, y, origin = latents.z, latents.y, latents.origin
         if phase == "generator" and self.weight > 0:
             if len(z) % 2:
                 raise ValueError(f"NoisyTwins needs an even batch in the generator step, got {len(z)}")
-            z, y = (t[: len(t) // 2].repeat(2, *[1] * (t.ndim - 1)) for t in (z, y))
+            first = torch.arange(len(z) // 2, device=z.device).repeat(2)
+            z, y = z[first], y[first]
+            origin = first if origin is None else origin[first]
         noise = torch.randn(len(z), self.w_dim, device=z.device) * self.noise_std[y].unsqueeze(1)
-        return Latents(z, y, noise)
+        return Latents(z, y, noise, origin)
 
     def generator_loss(self, batch: StepBatch) -> Tensor | None:
         if batch.step < self.start_step or self.weight == 0 or batch.latents.embedding_noise is None:

@@ -20,12 +20,14 @@ class Latents:
     """What a generator pass starts from.
 
     z: [N, z_dim] float32. y: int64 [N], None when unconditional. embedding_noise: [N, w_dim], added to the class
-    embedding before its normalisation, or None.
+    embedding before its normalisation, or None. origin: int64 [N], the row of the drawn batch that each latent came from
+    where a term has rearranged it, or None.
     """
 
     z: Tensor
     y: Tensor | None
     embedding_noise: Tensor | None = None
+    origin: Tensor | None = None
 
 
 @dataclass(frozen=True)

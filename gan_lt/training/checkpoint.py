@@ -38,7 +38,13 @@ def save_checkpoint(directory: Path, state: Mapping[str, Any], images_seen: int,
     directory.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     tree = _flatten(state, "", tensors)
-    metadata = {"state": json.dumps(tree), "sha256": _digest(tensors), _IMAGES_SEEN: str(images_seen)}
+    text = json.dumps(tree)
+    metadata = {
+        "state": text,
+        "state_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "sha256": _digest(tensors),
+        _IMAGES_SEEN: str(images_seen),
+    }
     path = directory / f"kimg-{images_seen // 1000:06d}.safetensors"
     temporary = directory / f".{path.name}.{os.getpid()}"
     try:
@@ -74,7 +80,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         tree = json.loads(metadata["state"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DamagedCheckpointError(f"{path}: is not a complete checkpoint ({error})") from error
-    if _digest(tensors) != metadata.get("sha256"):
+    text_digest = hashlib.sha256(metadata["state"].encode()).hexdigest()
+    if _digest(tensors) != metadata.get("sha256") or metadata.get("state_sha256", text_digest) != text_digest:
         raise DamagedCheckpointError(
             f"{path}: its checksum does not match, so the file was altered or damaged"
         )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gan_lt.config import TrainConfig
@@ -66,8 +69,9 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
             for term in state.objective.terms:
                 values.update({f"{term.name}/{key}": value for key, value in term.statistics().items()})
             values["speed/images_per_second"] = (state.images_seen - tick_start) / seconds
-            monitor.log(state.images_seen, values)
-            monitor.sample_grid(state.G_ema, state.images_seen)
+            with _writing(run):
+                monitor.log(state.images_seen, values)
+                monitor.sample_grid(state.G_ema, state.images_seen)
             if finished or ticks % settings.checkpoint_ticks == 0:
                 save(state, run)
             tick_time, tick_start = time.perf_counter(), state.images_seen
@@ -130,14 +134,21 @@ def save(state: TrainingState, run: Path) -> None:
     Raises:
         InputError: the folder can't be written; earlier checkpoints are intact.
     """
-    try:
+    with _writing(run):
         save_checkpoint(
             run / "checkpoints", state.state_dict(), state.images_seen, state.config.training.keep_checkpoints
         )
         state.G_ema.save_pretrained(run / "network")
-    except OSError as error:
+
+
+@contextmanager
+def _writing(run: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{run}: can't be written ({error.strerror}); free some space, then --resume {run}"
+            f"{run}: can't be written ({reason}); free some space, then --resume {run}"
         ) from error
 
 

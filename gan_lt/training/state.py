@@ -168,6 +168,8 @@ def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Di
         channel_max=g.channel_max,
         mapping_layers=g.mapping_layers,
         architecture=g.architecture,
+        mapping_lr_multiplier=g.mapping_lr_multiplier,
+        noise_inputs=g.noise_inputs,
         class_names=images.class_names,
         class_counts=images.counts.tolist(),
     )

@@ -132,6 +132,9 @@ def generator_step(
     fake, w, ws = run_generator(G, latents, objective.style_mixing)
     logits_fake = D(objective.augment(fake), latents.y)
     logits_real = None
+    if latents.origin is not None and real is not None and labels is not None:
+        # real and generated images are compared pair by pair, so both follow the terms' rearrangement
+        real, labels = real[latents.origin], labels[latents.origin]
     y_real = None if latents.y is None else labels
     if objective.adversarial.relativistic and real is not None:
         with torch.no_grad():

@@ -1,5 +1,5 @@
 // The operators' CPU kernels on LibTorch's stable ABI. Schemas, fake kernels and autograd stand in cuda_ops/ops.py.
-#include "../tensors.h"
+#include "tensors.h"
 #include "kernels.h"
 
 namespace gan_lt {

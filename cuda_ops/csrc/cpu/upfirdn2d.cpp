@@ -10,8 +10,8 @@
 namespace gan_lt {
 namespace GAN_LT_ISA {
 
-// How many values of a row's strip stay in the L1 cache next to the rows they are summed from.
-static constexpr int64_t kStrip = 6144;
+// Values of a strip of a row: five such strips fit the L1 cache together.
+static constexpr int64_t kStrip = 1024;
 
 // sum[i] = weights[0] * rows[0][i] + ...; COUNT rows, added to sum where ADD.
 template <int COUNT, bool ADD, typename S, typename T>
@@ -113,6 +113,12 @@ static void fir_doubling(T* __restrict out, const S* __restrict a, const S* __re
   }
 }
 
+// Uninitialised values at a cache line's start: loads that straddle two lines cost twice.
+template <typename S>
+static S* allocate_aligned(int64_t n) {
+  return static_cast<S*>(aligned_alloc(64, (size_t(n) * sizeof(S) + 63) / 64 * 64));
+}
+
 // One axis' plan: taps of each phase made dense, so that a run of `per_phase` taps reads consecutive inputs.
 template <typename S>
 struct Phases {
@@ -131,21 +137,20 @@ struct Phases {
 
 // Filters along a row: outputs [begin, end) from `in`, whose element 0 is input pixel `origin`.
 template <bool ADD, typename S, typename T>
-static void filter_row(T* out, const S* in, int64_t origin, const Phases<S>& phases, int64_t up, int64_t down, int64_t pad,
-                       int64_t begin, int64_t end, int64_t k) {
-  const int64_t m = phases.per_phase;
-  const auto at = [&](int64_t o) { return tap_run<int64_t>(o, up, down, pad); };
-  const auto first = at(begin);
+static void filter_row(T* out, const S* in, int64_t origin, const Phases<S>& phases, const UpfirdnArgs& a, int64_t begin,
+                       int64_t end) {
+  const int64_t m = phases.per_phase, k = a.k, up = a.up_x, down = a.down_x;
+  const auto at = [&](int64_t o) { return tap_run<int64_t>(o, up, down, a.pad_x); };
   if (up == 1 && down == 1)
-    return fir_any<ADD>(out, in + (first.input - origin) * k, phases.of(0), m, k, (end - begin) * k);
+    return fir_any<ADD>(out, in + (begin - a.pad_x - origin) * k, phases.of(0), m, k, (end - begin) * k);
   if (k == 1 && up == 1 && down == 2 && (m == 4 || m == 2)) {
-    const S* source = in + (first.input - origin);
+    const S* source = in + (2 * begin - a.pad_x - origin);
     return m == 4 ? fir_halving<4, ADD>(out, source, phases.of(0), end - begin)
                   : fir_halving<2, ADD>(out, source, phases.of(0), end - begin);
   }
   int64_t o = begin;
   if (k == 1 && up == 2 && down == 1 && m == 2) {
-    const auto second = at(begin + 1);
+    const auto first = at(begin), second = at(begin + 1);
     fir_doubling<ADD>(out, in + (first.input - origin), in + (second.input - origin), phases.of(first.tap),
                       phases.of(second.tap), (end - begin) / 2);
     o = end - (end - begin) % 2;
@@ -167,6 +172,44 @@ static void filter_row(T* out, const S* in, int64_t origin, const Phases<S>& pha
   }
 }
 
+// The input rows that an output row reads: `count` from `top` on, with `weights` (separable), the first at tap `tap`.
+template <typename S>
+struct RowPlan {
+  int64_t top, count, tap;
+  const S* weights;
+};
+
+template <typename S>
+static void plan_rows(RowPlan<S>* plans, const UpfirdnArgs& a, const Phases<S>& rows) {
+  for (int64_t oy = 0; oy < a.out_h; oy++) {
+    const auto run = tap_run<int64_t>(oy, a.up_y, a.down_y, a.pad_y);
+    const int64_t taps_here = (a.fh - run.tap + a.up_y - 1) / a.up_y;
+    const int64_t skipped = run.input < 0 ? -run.input : 0;
+    const int64_t top = run.input + skipped;
+    int64_t count = taps_here - skipped;
+    count = count > a.in_h - top ? a.in_h - top : count;
+    count = count < 0 ? 0 : count;
+    plans[oy] = {top, count, run.tap + skipped * a.up_y, rows.of(run.tap) + skipped};
+  }
+}
+
+// A range [left, right) of output columns and the input pixels [origin, origin + span) they read, of which those from
+// `from` on, `body` values after `lead`, lie in the image.
+struct Strip {
+  int64_t left, right, origin, from, lead, body, values;
+
+  Strip(const UpfirdnArgs& a, int64_t left_, int64_t right_, int64_t per_run) : left(left_), right(right_) {
+    origin = tap_run<int64_t>(left, a.up_x, a.down_x, a.pad_x).input;
+    const int64_t span = tap_run<int64_t>(right - 1, a.up_x, a.down_x, a.pad_x).input + per_run - origin;
+    from = origin < 0 ? 0 : origin;
+    const int64_t to = origin + span > a.in_w ? a.in_w : origin + span;
+    const bool any = to > from;
+    lead = (any ? from - origin : span) * a.k;
+    body = any ? (to - from) * a.k : 0;
+    values = span * a.k;
+  }
+};
+
 template <typename T>
 static void upfirdn2d_typed(const UpfirdnArgs& a) {
   using S = typename Accumulator<T>::type;
@@ -179,62 +222,57 @@ static void upfirdn2d_typed(const UpfirdnArgs& a) {
   for (int64_t t = 0; t < sets; t++)
     columns[t] = new Phases<S>(separable ? a.taps_x : a.taps + t * a.fw, a.fw, a.up_x);
   const Phases<S> rows(a.taps_y, separable ? a.fh : 0, a.up_y);
-  const int64_t per_run = (a.fw + a.up_x - 1) / a.up_x;
-  int64_t strip = a.out_w;
-  if (a.in_w * a.k > kStrip) {
-    strip = kStrip * a.up_x / (a.down_x * a.k);
-    strip = strip < 16 ? 16 : strip;
-    strip += strip % 2;
-    strip = strip > a.out_w ? a.out_w : strip;
-  }
-  const int64_t max_span = (strip * a.down_x + a.up_x - 1) / a.up_x + per_run + 2;
+  RowPlan<S>* plans = static_cast<RowPlan<S>*>(malloc(size_t(a.out_h) * sizeof(RowPlan<S>)));
+  plan_rows(plans, a, rows);
+
+  // Strips so narrow that the rows an output row reads stay in the L1 cache for the next one; bands of output rows.
+  const int64_t per_run = columns[0]->per_phase;
+  int64_t width = kStrip * a.up_x / (a.down_x * a.k);
+  width = width < 8 ? 8 : width + width % 2;
+  width = width >= a.out_w - width / 2 ? a.out_w : width;
+  const int64_t strips = (a.out_w + width - 1) / width;
+  int64_t band = 2 * kStrip * 8 / (width * a.k);
+  band = band < 4 ? 4 : band > a.out_h ? a.out_h : band;
+  const int64_t bands = (a.out_h + band - 1) / band;
+  const int64_t max_values = ((width * a.down_x + a.up_x - 1) / a.up_x + per_run + 2) * a.k;
   const int64_t max_rows = (a.fh + a.up_y - 1) / a.up_y;
 
-  parallel(a.parallel, a.planes * a.out_h, 16384 / (a.out_w * a.k), [&](int64_t begin, int64_t end) {
-    S* line = static_cast<S*>(malloc(size_t(max_span * a.k) * sizeof(S)));
-    S* sum = static_cast<S*>(malloc(size_t(strip * a.k) * sizeof(S)));
+  parallel(a.parallel, a.planes * bands * strips, 16384 / (width * band * a.k) + 1, [&](int64_t begin, int64_t end) {
+    S* line = allocate_aligned<S>(max_values);
+    S* sum = allocate_aligned<S>(width * a.k);
     const T** inputs = static_cast<const T**>(malloc(size_t(max_rows) * sizeof(void*)));
-    for (int64_t row = begin; row < end; row++) {
-      const int64_t plane = row / a.out_h, oy = row % a.out_h;
-      // The input rows this output row reads: weights[0..count) over consecutive rows from `top`.
-      const auto run = tap_run<int64_t>(oy, a.up_y, a.down_y, a.pad_y);
-      const int64_t taps_here = (a.fh - run.tap + a.up_y - 1) / a.up_y;
-      const int64_t skipped = run.input < 0 ? -run.input : 0;
-      const int64_t top = run.input + skipped;
-      int64_t count = taps_here - skipped;
-      count = count > a.in_h - top ? a.in_h - top : count;
-      count = count < 0 ? 0 : count;
-      for (int64_t left = 0; left < a.out_w; left += strip) {
-        const int64_t right = left + strip < a.out_w ? left + strip : a.out_w;
-        // Input pixels [origin, origin + span) of the row; those outside the image are zero.
-        const int64_t origin = tap_run<int64_t>(left, a.up_x, a.down_x, a.pad_x).input;
-        const int64_t span = tap_run<int64_t>(right - 1, a.up_x, a.down_x, a.pad_x).input + per_run - origin;
-        int64_t from = origin < 0 ? 0 : origin, to = origin + span;
-        to = to > a.in_w ? a.in_w : to;
-        const bool any = to > from;
-        const int64_t lead = (any ? from - origin : span) * a.k, body = any ? (to - from) * a.k : 0;
-        memset(line, 0, size_t(lead) * sizeof(S));
-        if (lead + body < span * a.k) memset(line + lead + body, 0, size_t(span * a.k - lead - body) * sizeof(S));
-        for (int64_t r = 0; r < count; r++) inputs[r] = x + ((plane * a.in_h + top + r) * a.in_w + from) * a.k;
-        T* out = y + ((plane * a.out_h + oy) * a.out_w + left) * a.k;
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t plane = task / (bands * strips), rest = task % (bands * strips);
+      const int64_t top_row = rest / strips * band, left = rest % strips * width;
+      const int64_t last_row = top_row + band < a.out_h ? top_row + band : a.out_h;
+      const Strip strip(a, left, left + width < a.out_w ? left + width : a.out_w, per_run);
+      // Outside the image the line stays zero for all rows.
+      memset(line, 0, size_t(strip.lead) * sizeof(S));
+      memset(line + strip.lead + strip.body, 0, size_t(strip.values - strip.lead - strip.body) * sizeof(S));
+      for (int64_t oy = top_row; oy < last_row; oy++) {
+        const RowPlan<S>& plan = plans[oy];
+        const int64_t values = (strip.right - strip.left) * a.k;
+        const T* first = x + ((plane * a.in_h + plan.top) * a.in_w + strip.from) * a.k;
+        for (int64_t r = 0; r < plan.count; r++) inputs[r] = first + r * a.in_w * a.k;
+        T* out = y + ((plane * a.out_h + oy) * a.out_w + strip.left) * a.k;
         if (separable) {
-          sum_all_rows(line + lead, inputs, rows.of(run.tap) + skipped, count, body);
-          filter_row<false>(out, line, origin, *columns[0], a.up_x, a.down_x, a.pad_x, left, right, a.k);
-        } else {
-          memset(sum, 0, size_t((right - left) * a.k) * sizeof(S));
-          for (int64_t r = 0; r < count; r++) {
-            for (int64_t i = 0; i < body; i++) line[lead + i] = read(inputs[r][i]);
-            filter_row<true>(sum, line, origin, *columns[run.tap + (skipped + r) * a.up_y], a.up_x, a.down_x, a.pad_x,
-                             left, right, a.k);
-          }
-          for (int64_t i = 0; i < (right - left) * a.k; i++) write(out + i, sum[i]);
+          sum_all_rows(line + strip.lead, inputs, plan.weights, plan.count, strip.body);
+          filter_row<false>(out, line, strip.origin, *columns[0], a, strip.left, strip.right);
+          continue;
         }
+        memset(sum, 0, size_t(values) * sizeof(S));
+        for (int64_t r = 0; r < plan.count; r++) {
+          for (int64_t i = 0; i < strip.body; i++) line[strip.lead + i] = read(inputs[r][i]);
+          filter_row<true>(sum, line, strip.origin, *columns[plan.tap + r * a.up_y], a, strip.left, strip.right);
+        }
+        for (int64_t i = 0; i < values; i++) write(out + i, sum[i]);
       }
     }
     free(inputs);
     free(sum);
     free(line);
   });
+  free(plans);
   for (int64_t t = 0; t < sets; t++) delete columns[t];
   free(columns);
 }

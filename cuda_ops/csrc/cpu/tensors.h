@@ -1,4 +1,4 @@
-// What the CPU and CUDA registrations share: memory formats, new tensors and small parameters, on LibTorch's stable ABI.
+// Tensors on LibTorch's stable ABI: memory formats, new tensors, small parameters, and how an operation views them.
 #pragma once
 
 #include <torch/csrc/stable/library.h>

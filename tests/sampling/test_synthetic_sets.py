@@ -1,0 +1,289 @@
+"""Synthetic sets: how many of what, the bytes on disk, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_lt.data import ImageSet, open_image_set
+from gan_lt.errors import InputError
+from gan_lt.models import Generator
+from gan_lt.sampling import (
+    find_network,
+    image_seeds,
+    load_generator,
+    plan_from_file,
+    plan_per_class,
+    plan_top_up,
+    sample_images,
+    write_synthetic_set,
+)
+from gan_lt.sampling.writing import _BLOCK
+
+MakeGenerator = Callable[..., Generator]
+Digests = Callable[[Path], dict[str, str]]
+
+
+def image_set(counts: list[int], names: list[str]) -> ImageSet:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return ImageSet.from_arrays(np.zeros((len(labels), 1, 8, 8), dtype=np.uint8), labels, names, name="mine")
+
+
+def test_same_arguments_same_bytes(tmp_path: Path, make_generator: MakeGenerator, digests: Digests) -> None:
+    G = make_generator()
+    plan = plan_per_class(G, 5)
+    for name in ("a", "b"):
+        write_synthetic_set(G, plan, tmp_path / name, seed=3, truncation_psi=0.7, network_sha256="f00")
+        write_synthetic_set(G, plan, tmp_path / f"{name}.zip", seed=3, set_format="zip")
+        torch.manual_seed(9)
+    first = digests(tmp_path / "a")
+    assert len(first) == 16
+    assert len(set(first.values())) == 16
+    assert first == digests(tmp_path / "b")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    write_synthetic_set(G, plan, tmp_path / "c", seed=4, truncation_psi=0.7)
+    other = digests(tmp_path / "c")
+    assert not set(first.values()) & set(other.values())
+
+
+def test_more_images_and_fewer_classes_keep_the_images(
+    tmp_path: Path, make_generator: MakeGenerator, digests: Digests
+) -> None:
+    G = make_generator()
+    write_synthetic_set(G, plan_per_class(G, 4), tmp_path / "few")
+    write_synthetic_set(G, plan_per_class(G, _BLOCK // 2, ["bee", "cow"]), tmp_path / "many")
+    few, many = digests(tmp_path / "few"), digests(tmp_path / "many")
+    assert len(many) == _BLOCK + 1
+    kept = [name for name in few if name.startswith(("bee/", "cow/"))]
+    assert len(kept) == 8
+    assert all(many[name] == few[name] for name in kept)
+    assert not (tmp_path / "many" / "ant").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_both_formats_hold_what_was_sampled(
+    tmp_path: Path, make_generator: MakeGenerator, channels: int
+) -> None:
+    G = make_generator(img_channels=channels)
+    plan = plan_per_class(G, 3)
+    write_synthetic_set(G, plan, tmp_path / "set", seed=2)
+    write_synthetic_set(G, plan, tmp_path / "set.zip", seed=2, set_format="zip")
+    expected = sample_images(G, plan.labels, image_seeds(2, plan.labels, plan.indices))
+    for path in ("set", "set.zip"):
+        opened = open_image_set(tmp_path / path)
+        assert opened.class_names == ("ant", "bee", "cow")
+        assert opened.channels == channels
+        assert opened.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+        assert np.array_equal(opened.images(), expected)
+
+
+def test_a_zip_of_some_classes_opens(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    G = make_generator()
+    write_synthetic_set(G, plan_per_class(G, 2, ["cow", "ant"]), tmp_path / "s.zip", set_format="zip")
+    opened = open_image_set(tmp_path / "s.zip")
+    assert opened.class_names == ("ant", "cow")
+    assert opened.counts.tolist() == [2, 2]
+
+
+def test_manifest(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    G = make_generator()
+    data = image_set([3, 5, 1], ["ant", "bee", "cow"])
+    write_synthetic_set(
+        G, plan_top_up(G, data), tmp_path / "set", seed=1, truncation_psi=0.5, network_sha256="ab12"
+    )
+    manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    assert (manifest["seed"], manifest["truncation_psi"], manifest["network_sha256"]) == (1, 0.5, "ab12")
+    assert manifest["classes"] == [
+        {"name": "ant", "real": 3, "made": 2, "refused": 0},
+        {"name": "bee", "real": 5, "made": 0, "refused": 0},
+        {"name": "cow", "real": 1, "made": 4, "refused": 0},
+    ]
+    assert len(manifest["images"]) == 6
+    for entry in manifest["images"]:
+        assert entry["file"].split("/")[0] == entry["class"]
+        label = G.class_names.index(entry["class"])
+        (made,) = sample_images(G, [label], [entry["seed"]], entry["truncation_psi"])
+        with Image.open(tmp_path / "set" / entry["file"]) as image:
+            assert np.array_equal(np.asarray(image), made[0])
+
+
+@pytest.mark.parametrize(
+    ("to", "classes", "made"),
+    [
+        (None, None, [2, 0, 4]),
+        (7, None, [4, 2, 6]),
+        (3, None, [0, 0, 2]),
+        (None, ["cow"], [0, 0, 4]),
+    ],
+)
+def test_top_up_levels_exactly(
+    make_generator: MakeGenerator, to: int | None, classes: list[str] | None, made: list[int]
+) -> None:
+    plan = plan_top_up(make_generator(), image_set([3, 5, 1], ["ant", "bee", "cow"]), to, classes)
+    assert plan.counts.tolist() == made
+    assert plan.real_counts == (3, 5, 1)
+
+
+def test_top_up_goes_by_the_names_of_classes(make_generator: MakeGenerator) -> None:
+    plan = plan_top_up(make_generator(), image_set([1, 3, 5], ["cow", "ant", "bee"]))
+    assert plan.counts.tolist() == [2, 0, 4]
+    assert plan.real_counts == (3, 5, 1)
+
+
+@pytest.mark.parametrize("names", [["ant", "bee"], ["ant", "bee", "cow", "dog"], ["ant", "bee", "elk"]])
+def test_top_up_of_other_classes_is_refused(make_generator: MakeGenerator, names: list[str]) -> None:
+    with pytest.raises(InputError, match=r"class '(cow|dog|elk)' is in the (data|network) only"):
+        plan_top_up(make_generator(), image_set([1] * len(names), names))
+
+
+def test_nothing_to_make(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    G = make_generator()
+    plan = plan_top_up(G, image_set([2, 2, 2], ["ant", "bee", "cow"]))
+    with pytest.raises(InputError, match="nothing to make"):
+        write_synthetic_set(G, plan, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_counts_from_a_file(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    file = tmp_path / "counts.json"
+    file.write_text('{"cow": 4, "ant": 0}')
+    assert plan_from_file(make_generator(), file).counts.tolist() == [0, 0, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{", "can't be read as JSON"),
+        ("[3]", "list"),
+        ('{"elk": 2}', "'elk'"),
+        ('{"ant": -2}', "-2"),
+        ('{"ant": 2.5}', "2.5"),
+        ('{"ant": "3"}', "'3'"),
+        ('{"ant": true}', "True"),
+        ("\xff\xfe", "JSON"),
+    ],
+)
+def test_bad_counts_are_named(
+    tmp_path: Path, make_generator: MakeGenerator, text: str, value: str
+) -> None:
+    file = tmp_path / "counts.json"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=value) as caught:
+        plan_from_file(make_generator(), file)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"absent\.json"):
+        plan_from_file(make_generator(), tmp_path / "absent.json")
+
+
+def test_bad_plans_are_named(make_generator: MakeGenerator) -> None:
+    G = make_generator()
+    with pytest.raises(InputError, match="'elk'.*ant, bee, cow"):
+        plan_per_class(G, 3, ["ant", "elk"])
+    for number in (0, -2):
+        with pytest.raises(InputError, match=f"--per-class: {number}"):
+            plan_per_class(G, number)
+    with pytest.raises(InputError, match="--to: 0"):
+        plan_top_up(G, image_set([1, 1, 1], ["ant", "bee", "cow"]), to=0)
+    with pytest.raises(InputError, match="unconditional"):
+        plan_per_class(make_generator(num_classes=0, class_names=None, class_counts=None), 3)
+
+
+def test_existing_output_is_refused_and_untouched(
+    tmp_path: Path, make_generator: MakeGenerator, digests: Digests
+) -> None:
+    G = make_generator()
+    plan = plan_per_class(G, 2)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    before = digests(tmp_path)
+    for name in ("full", "file"):
+        with pytest.raises(InputError, match=name):
+            write_synthetic_set(G, plan, tmp_path / name)
+    assert digests(tmp_path) == before
+    (tmp_path / "empty").mkdir()
+    write_synthetic_set(G, plan, tmp_path / "empty")
+    assert open_image_set(tmp_path / "empty").counts.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("set_format", ["folder", "zip"])
+def test_a_place_that_cannot_be_written(
+    tmp_path: Path, make_generator: MakeGenerator, set_format: Any, digests: Digests
+) -> None:
+    G = make_generator()
+    (tmp_path / "file").write_text("mine")
+    for out in ("file/set", "file/deep/set"):
+        with pytest.raises(InputError, match="can't be written") as caught:
+            write_synthetic_set(G, plan_per_class(G, 2), tmp_path / out, set_format=set_format)
+        assert "\n" not in str(caught.value)
+    assert list(digests(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize("set_format", ["folder", "zip"])
+def test_a_full_disk_leaves_nothing_behind(
+    tmp_path: Path, make_generator: MakeGenerator, set_format: Any
+) -> None:
+    G = make_generator()
+    written = 0
+
+    def full_after_three(n: int) -> None:
+        nonlocal written
+        written += n
+        if written == 3:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left on device"):
+        write_synthetic_set(
+            G, plan_per_class(G, 4), tmp_path / "out", set_format=set_format, progress=full_after_three
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    G = make_generator()
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_synthetic_set(G, plan_per_class(G, 4), tmp_path / "out", progress=interrupt)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("psi", [-0.1, 2.5, float("nan")])
+def test_bad_truncation_is_named(tmp_path: Path, make_generator: MakeGenerator, psi: float) -> None:
+    G = make_generator()
+    with pytest.raises(InputError, match=f"--truncation: {psi}"):
+        write_synthetic_set(G, plan_per_class(G, 2), tmp_path / "out", truncation_psi=psi)
+    assert not list(tmp_path.iterdir())
+
+
+def test_networks_are_found_by_run_folder_and_file(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    G = make_generator()
+    network = tmp_path / "run" / "network"
+    G.save_pretrained(network)
+    for name in ("run", "run/network", "run/network/model.safetensors", "run/network/config.json"):
+        assert find_network(tmp_path / name) == network
+    loaded, digest = load_generator(tmp_path / "run")
+    assert loaded.class_names == G.class_names
+    assert len(digest) == 64
+    (tmp_path / "young").mkdir()
+    (tmp_path / "young" / "config.yaml").write_text("")
+    (tmp_path / "weights.pkl").write_text("")
+    (tmp_path / "other").mkdir()
+    for name, what in [
+        ("absent", "does not exist"),
+        ("young", "--resume"),
+        ("weights.pkl", "not a model.safetensors"),
+        ("other", "no saved network"),
+    ]:
+        with pytest.raises(InputError, match=what) as caught:
+            find_network(tmp_path / name)
+        assert name in str(caught.value)

@@ -1,0 +1,78 @@
+"""Checkpoints: what comes back, what is refused, how many are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gan_lt.training.checkpoint import (
+    DamagedCheckpointError,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+STATE: dict[str, Any] = {
+    "step": 3,
+    "name": "é",
+    "none": None,
+    "nested": {0: torch.arange(6).reshape(2, 3), 1: [1.5, True, torch.zeros(())]},
+    "bits": torch.tensor([1, 255], dtype=torch.uint8),
+    "half": torch.randn(3, generator=torch.Generator().manual_seed(0)).bfloat16(),
+    "empty": torch.zeros(0, 4),
+    "nhwc": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
+}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    loaded = load_checkpoint(save_checkpoint(tmp_path, STATE, 1000, keep=2))
+    assert loaded.keys() == STATE.keys()
+    assert (loaded["step"], loaded["name"], loaded["none"]) == (3, "é", None)
+    assert list(loaded["nested"]) == [0, 1]
+    assert loaded["nested"][1][:2] == [1.5, True]
+    for ours, theirs in [
+        (STATE["nested"][0], loaded["nested"][0]),
+        (STATE["nested"][1][2], loaded["nested"][1][2]),
+        *((STATE[name], loaded[name]) for name in ("bits", "half", "empty", "nhwc")),
+    ]:
+        assert ours.dtype == theirs.dtype
+        assert torch.equal(ours, theirs)
+
+
+def test_keeps_the_last(tmp_path: Path) -> None:
+    for kimg in (1, 2, 10, 9):
+        save_checkpoint(tmp_path, STATE, kimg * 1000, keep=3)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
+        f"kimg-{kimg:06d}.safetensors" for kimg in (2, 9, 10)
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+    assert list_checkpoints(tmp_path / "nowhere") == []
+
+
+def _flip(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def test_damage_is_noticed(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, STATE, 1000, keep=2)
+    good = path.read_bytes()
+    step = good.index(b"step") + len(rb"step\", ")  # the number 3, in the header's JSON
+    assert good[step : step + 1] == b"3"
+    for damaged in (b"", b"hello", good[:50], good[:-1], _flip(good, len(good) - 5), _flip(good, step)):
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedCheckpointError) as caught:
+            load_checkpoint(path)
+        assert path.name in str(caught.value)
+    path.write_bytes(good)
+    assert load_checkpoint(path)["step"] == 3
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    first = save_checkpoint(tmp_path, STATE, 1000, keep=1)
+    with pytest.raises(TypeError, match="object"):
+        save_checkpoint(tmp_path, {"bad": object()}, 2000, keep=1)
+    assert list(tmp_path.iterdir()) == [first]
