@@ -98,12 +98,12 @@ def seconds_of(call: Callable[[], object], device: str) -> float:
         begin = time.perf_counter()
         call()
         return time.perf_counter() - begin
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     start.record()
     call()
     end.record()
     end.synchronize()
-    return start.elapsed_time(end) / 1e3
+    return float(start.elapsed_time(end)) / 1e3
 
 
 def measure(
@@ -113,7 +113,9 @@ def measure(
     for _ in range(3):
         call()
         copy()
-    calls, copies, begin = [], [], time.perf_counter()
+    calls: list[float] = []
+    copies: list[float] = []
+    begin = time.perf_counter()
     while time.perf_counter() - begin < budget or len(calls) < 5:
         calls.append(seconds_of(call, device))
         copies.append(seconds_of(copy, device))

@@ -181,7 +181,9 @@ def generate_command(arguments: Sequence[str], prog: str = "generate.py") -> int
     generator.to(device)
     classes = None if args.classes is None else [name for name in args.classes.split(",") if name]
     if args.top_up is not None:
-        plan = plan_top_up(generator, open_image_set(args.top_up, option="--top-up"), args.to, classes)
+        # of the network's own size: images of any size can be counted
+        data = open_image_set(args.top_up, resolution=max(generator.resolution, 8), option="--top-up")
+        plan = plan_top_up(generator, data, args.to, classes)
     elif args.counts is not None:
         plan = plan_from_file(generator, args.counts)
     else:

@@ -130,6 +130,23 @@ class NoisyTwinsConfig(Section):
     start_step: int = Field(0, ge=0, description="first step in which it acts")
 
 
+class GsrConfig(Section):
+    """The group spectral regularizer, see docs/methods/gsr.md."""
+
+    weight: float = Field(0.5, ge=0)
+    beta: float = Field(
+        0.999, ge=0, lt=1, description="effective-number beta that spreads the weight over the classes"
+    )
+    iterations: int = Field(4, ge=1, description="power iterations a step")
+
+
+class LecamConfig(Section):
+    """LeCam regularization, see docs/methods/lecam.md."""
+
+    weight: float = Field(0.01, ge=0)
+    decay: float = Field(0.99, ge=0, lt=1, description="of the running means of the logits")
+
+
 class TrainingConfig(Section):
     """Length, batch and what is written when."""
 
@@ -173,6 +190,8 @@ class TrainConfig(Section):
     ema: EmaConfig = EmaConfig()
     regularizers: tuple[str, ...] = ()
     noisytwins: NoisyTwinsConfig = NoisyTwinsConfig()
+    gsr: GsrConfig = GsrConfig()
+    lecam: LecamConfig = LecamConfig()
     training: TrainingConfig = TrainingConfig()
 
     @field_validator("regularizers")
@@ -192,6 +211,10 @@ class TrainConfig(Section):
             raise ValueError(
                 f"training.{'batch' if self.training.micro_batch is None else 'micro_batch'}={per_round} is not divisible "
                 f"by discriminator.mbstd_group_size={group}"
+            )
+        if "gsr" in self.regularizers and not self.generator.conditional:
+            raise ValueError(
+                "regularizers: gsr acts on the class embedding; it needs generator.conditional=true"
             )
         if "noisytwins" in self.regularizers:
             if not self.generator.conditional:

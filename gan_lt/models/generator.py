@@ -98,6 +98,10 @@ class Generator(Pretrained, nn.Module):
             z_dim, num_classes, w_dim, self.num_ws, mapping_layers, mapping_lr_multiplier, w_avg_beta
         )
 
+    def conditioning_parameters(self) -> list[Tensor]:
+        """The parameters through which the class acts, tensors [K, d] with gradient: the embedding before normalisation."""
+        return [] if self.mapping.embed is None else [self.mapping.embed.table()]
+
     def forward(
         self,
         z: Tensor,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +42,7 @@ class MappingNetwork(nn.Module):
         sizes = [z_dim + (w_dim if num_classes > 0 else 0)] + [w_dim] * num_layers
         self.layers = nn.ModuleList(
             FullyConnected(a, b, activation="lrelu", lr_multiplier=lr_multiplier)
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            for a, b in itertools.pairwise(sizes)
         )
         if num_ws is not None:
             self.register_buffer("w_avg", torch.zeros(w_dim))

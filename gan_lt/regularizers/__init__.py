@@ -1,13 +1,17 @@
 """The methods: one file each, behind the one interface of `term.py`."""
 
 from gan_lt.regularizers.class_weights import effective_number, inverse_effective_weights
+from gan_lt.regularizers.group_spectral import GroupSpectral, group_spectral_loss, spectral_norms
+from gan_lt.regularizers.lecam import LeCam, lecam_loss
 from gan_lt.regularizers.noisy_twins import NoisyTwins, class_noise_std, noisy_twins_loss
 from gan_lt.regularizers.registry import REGULARIZERS, TermContext, build_terms
 from gan_lt.regularizers.term import Latents, Phase, StepBatch, Term
 
 __all__ = [
     "REGULARIZERS",
+    "GroupSpectral",
     "Latents",
+    "LeCam",
     "NoisyTwins",
     "Phase",
     "StepBatch",
@@ -16,6 +20,9 @@ __all__ = [
     "build_terms",
     "class_noise_std",
     "effective_number",
+    "group_spectral_loss",
     "inverse_effective_weights",
+    "lecam_loss",
     "noisy_twins_loss",
+    "spectral_norms",
 ]

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor
 
+from gan_lt.regularizers.group_spectral import GroupSpectral
+from gan_lt.regularizers.lecam import LeCam
 from gan_lt.regularizers.noisy_twins import NoisyTwins
 from gan_lt.regularizers.term import Term
 
@@ -16,12 +18,12 @@ from gan_lt.regularizers.term import Term
 class TermContext:
     """What a term may be built from.
 
-    counts: training images of each class. generator: the network whose parameters a term may watch.
+    counts: training images of each class. conditioning: returns the generator's conditioning parameters, tensors [K, d].
     w_dim: size of w and of the class embedding. settings: the section of the configuration with the term's name.
     """
 
     counts: Sequence[int]
-    generator: nn.Module
+    conditioning: Callable[[], Sequence[Tensor]]
     w_dim: int
     settings: Mapping[str, Any]
 
@@ -30,8 +32,18 @@ def _noisy_twins(context: TermContext) -> Term:
     return NoisyTwins(context.counts, context.w_dim, **context.settings)
 
 
+def _group_spectral(context: TermContext) -> Term:
+    return GroupSpectral(context.conditioning, context.counts, **context.settings)
+
+
+def _lecam(context: TermContext) -> Term:
+    return LeCam(**context.settings)
+
+
 REGULARIZERS: dict[str, Callable[[TermContext], Term]] = {
     "noisytwins": _noisy_twins,
+    "gsr": _group_spectral,
+    "lecam": _lecam,
 }
 
 

@@ -11,7 +11,7 @@ def ema_decay(batch: int, kimg: float, images_seen: int, rampup: float | None) -
     half_life = kimg * 1000
     if rampup is not None:
         half_life = min(half_life, images_seen * rampup)
-    return 0.5 ** (batch / max(half_life, 1e-8))
+    return float(0.5 ** (batch / max(half_life, 1e-8)))
 
 
 @torch.no_grad()

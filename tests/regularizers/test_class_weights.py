@@ -45,11 +45,15 @@ def test_noise_has_mean_sigma_and_goes_to_the_rare(beta: float) -> None:
 
 def test_noise_follows_a_permutation_of_the_classes() -> None:
     counts, order = torch.tensor([500, 20, 90, 3, 3]), torch.tensor([3, 0, 4, 2, 1])
-    torch.testing.assert_close(class_noise_std(counts[order], 0.5, 0.99), class_noise_std(counts, 0.5, 0.99)[order])
+    torch.testing.assert_close(
+        class_noise_std(counts[order], 0.5, 0.99), class_noise_std(counts, 0.5, 0.99)[order]
+    )
 
 
 def test_equal_classes_get_equal_shares() -> None:
-    torch.testing.assert_close(class_noise_std([40] * 6, 0.3, 0.999), torch.full([6], 0.3, dtype=torch.float64))
+    torch.testing.assert_close(
+        class_noise_std([40] * 6, 0.3, 0.999), torch.full([6], 0.3, dtype=torch.float64)
+    )
     torch.testing.assert_close(inverse_effective_weights([7], 0.9), torch.ones(1, dtype=torch.float64))
 
 

@@ -42,7 +42,9 @@ def test_identical_decorrelated_twins_cost_nothing() -> None:
 
 def test_independent_twins_cost_one_a_coordinate() -> None:
     w = decorrelated(32, 12)
-    torch.testing.assert_close(noisy_twins_loss(w[:, :6], w[:, 6:], 1.0), torch.tensor(6.0, dtype=torch.float64))
+    torch.testing.assert_close(
+        noisy_twins_loss(w[:, :6], w[:, 6:], 1.0), torch.tensor(6.0, dtype=torch.float64)
+    )
 
 
 def test_fully_correlated_coordinates_cost_gamma_each() -> None:
@@ -59,7 +61,9 @@ def test_value(b: int, d: int, gamma: float, dtype: torch.dtype) -> None:
     loss = noisy_twins_loss(w_a, w_b, gamma)
     assert loss.dtype == dtype
     assert loss.shape == ()
-    assert float(loss) == pytest.approx(by_hand(w_a, w_b, gamma), rel=1e-4 if dtype == torch.float32 else 1e-10)
+    assert float(loss) == pytest.approx(
+        by_hand(w_a, w_b, gamma), rel=1e-4 if dtype == torch.float32 else 1e-10
+    )
 
 
 def test_half_precision_is_computed_in_float32() -> None:
@@ -215,7 +219,10 @@ def test_noise_gives_a_rare_class_a_higher_rank_in_w() -> None:
 
 def test_registry() -> None:
     context = TermContext(
-        COUNTS, torch.nn.Identity(), 6, {"weight": 0.3, "gamma": 0.1, "sigma": 0.2, "beta": 0.5, "start_step": 4}
+        COUNTS,
+        torch.nn.Identity(),
+        6,
+        {"weight": 0.3, "gamma": 0.1, "sigma": 0.2, "beta": 0.5, "start_step": 4},
     )
     (term,) = build_terms(["noisytwins"], {"noisytwins": context})
     assert isinstance(term, NoisyTwins)

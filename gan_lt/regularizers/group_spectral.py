@@ -1,0 +1,172 @@
+"""gSR, the group spectral regularizer (Rangwani et al., ECCV 2022).
+
+The conditioning parameters of a rare class explode in spectral norm just when that class collapses; this keeps them down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan_lt.regularizers.class_weights import inverse_effective_weights
+from gan_lt.regularizers.term import StepBatch, Term
+
+
+def matrix_shape(d: int) -> tuple[int, int]:
+    """(g, h) with g * h = d and g <= h, as near square as the divisors of d allow.
+
+    >>> matrix_shape(512), matrix_shape(48), matrix_shape(7)
+    ((16, 32), (6, 8), (1, 7))
+    """
+    if d < 1:
+        raise ValueError(f"d={d} must be at least 1")
+    g = next(g for g in range(math.isqrt(d), 0, -1) if d % g == 0)
+    return g, d // g
+
+
+def spectral_norms(params: Tensor, power_iterations: int | None = None) -> Tensor:
+    """Largest singular value of every class's parameter vector, reshaped to a near-square matrix.
+
+    Args:
+        params: [K, d], a vector for each class.
+        power_iterations: None for an exact singular value decomposition, else so many iterations from a fixed start.
+
+    Returns:
+        [K], differentiable with respect to params.
+
+    Raises:
+        ValueError: params not [K, d], fewer than one iteration.
+
+    Source: Rangwani et al., ECCV 2022, section 3.2.
+    """
+    matrices = _matrices(params)
+    if power_iterations is None:
+        return torch.linalg.svdvals(matrices)[:, 0]
+    if power_iterations < 1:
+        raise ValueError(f"power_iterations={power_iterations} must be at least 1, or None for exact values")
+    u, v = power_iteration(matrices.detach(), _start(matrices), power_iterations)
+    return _quotient(u, matrices, v)
+
+
+def group_spectral_loss(
+    params: Sequence[Tensor],
+    counts: Tensor | Sequence[float],
+    beta: float = 0.999,
+    norms: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """R = sum over l, y of v_y * sigma_max(P_ly)^2 / (L * K), v the mean-one inverse effective-number weights.
+
+    Args:
+        params: L tensors [K, d_l]: the embedding table, or gains and biases of conditional batch norm, one tensor each.
+        counts: training images of each class, [K].
+        beta: of the effective number, in [0, 1).
+        norms: the L vectors [K] of spectral norms, where they are known already; None computes them exactly.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: no parameters, another number of classes than counts has, and as in `effective_number`.
+
+    Source: Rangwani et al., ECCV 2022, eq. 5 and 6.
+    """
+    if not len(params):
+        raise ValueError("params is empty: there is no conditioning layer to regularise")
+    weights = inverse_effective_weights(counts, beta)
+    for index, tensor in enumerate(params):
+        if tensor.ndim != 2 or len(tensor) != len(weights):
+            raise ValueError(
+                f"params[{index}] must be [{len(weights)}, d] to match counts, got {list(tensor.shape)}"
+            )
+    sigmas = [spectral_norms(tensor) for tensor in params] if norms is None else list(norms)
+    stacked = torch.stack(sigmas)
+    weights = weights.to(device=stacked.device, dtype=stacked.dtype)
+    return (stacked.square() * weights).mean()
+
+
+def power_iteration(matrices: Tensor, v: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """Left and right singular vectors u [K, g], v [K, h] of [K, g, h], improved from v; one bmm a product."""
+    v = v.unsqueeze(2)
+    u = v
+    for _ in range(iterations):
+        u = F.normalize(torch.bmm(matrices, v), dim=1)
+        v = F.normalize(torch.bmm(matrices.transpose(1, 2), u), dim=1)
+    return u.squeeze(2), v.squeeze(2)
+
+
+def _matrices(params: Tensor) -> Tensor:
+    if params.ndim != 2 or not params.numel():
+        raise ValueError(f"params must be [K, d], got {list(params.shape)}")
+    return params.reshape(len(params), *matrix_shape(params.shape[1]))
+
+
+def _start(matrices: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(matrices.shape[0], matrices.shape[2], generator=generator, dtype=torch.float64)
+    return F.normalize(start.to(matrices), dim=1)
+
+
+def _quotient(u: Tensor, matrices: Tensor, v: Tensor) -> Tensor:
+    """u^T P v, with gradient through P alone."""
+    return (u.unsqueeze(1) @ matrices @ v.unsqueeze(2)).reshape(len(matrices))
+
+
+class GroupSpectral(Term):
+    """The term: squared spectral norms of the conditioning parameters, rare classes weighted up.
+
+    Args:
+        parameters: returns the conditioning parameters, L tensors [K, d_l], with gradient.
+        counts: training images of each class, [K].
+        weight: of the loss. beta: of the effective number.
+        iterations: power iterations a step; the first step makes 10 times as many. The vectors are buffers, one pair for
+            each class and layer, so they are saved and resumed.
+    """
+
+    started: Tensor
+
+    def __init__(
+        self,
+        parameters: Callable[[], Sequence[Tensor]],
+        counts: Tensor | Sequence[float],
+        weight: float = 0.5,
+        beta: float = 0.999,
+        iterations: int = 4,
+    ) -> None:
+        super().__init__(name="gsr", weight=weight)
+        if iterations < 1:
+            raise ValueError(f"gsr: iterations={iterations} must be at least 1")
+        self._parameters_now, self.beta, self.iterations = parameters, beta, iterations
+        self.counts = torch.as_tensor(counts, dtype=torch.float64)
+        for index, tensor in enumerate(parameters()):
+            self.register_buffer(f"v{index}", _start(_matrices(tensor.detach())))
+        self.register_buffer("started", torch.zeros([], dtype=torch.bool))
+        self._norms: list[Tensor] = []
+
+    def generator_loss(self, batch: StepBatch) -> Tensor | None:
+        params = list(self._parameters_now())
+        iterations = self.iterations if bool(self.started) else 10 * self.iterations
+        norms = []
+        for index, tensor in enumerate(params):
+            matrices = _matrices(tensor)
+            buffer = self.get_buffer(f"v{index}")
+            with torch.no_grad():
+                u, v = power_iteration(matrices.detach(), buffer, iterations)
+                buffer.copy_(v)
+            norms.append(_quotient(u, matrices, v))
+        self.started.fill_(True)
+        self._norms = [norm.detach() for norm in norms]
+        return group_spectral_loss(params, self.counts, self.beta, norms)
+
+    def statistics(self) -> dict[str, float]:
+        """Spectral norms over all layers: mean, largest, and of every class where there are at most 20."""
+        if not self._norms:
+            return {}
+        per_class = torch.stack(self._norms).mean(dim=0)
+        values = {"norm_mean": float(per_class.mean()), "norm_max": float(per_class.max())}
+        if len(per_class) <= 20:
+            values.update({f"norm_class_{k}": value for k, value in enumerate(per_class.tolist())})
+        return values

@@ -1,0 +1,158 @@
+"""Configuration: presets, overrides, and impossible values said by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gan_lt.config import TrainConfig, build_config, dump_yaml, preset_names, preset_values, read_yaml, validate
+from gan_lt.errors import InputError
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_validate_and_go_through_yaml(name: str, tmp_path: Path) -> None:
+    config = build_config(name, {})
+    assert config.preset == name
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_yaml(config), encoding="utf-8")
+    assert validate(read_yaml(file)) == config
+
+
+def test_published_settings() -> None:
+    """NoisyTwins' own for CIFAR-10-LT (shared by every default that cites it)."""
+    config = build_config("cifar10-lt", {})
+    assert (config.noisytwins.weight, config.noisytwins.gamma) == (0.01, 0.05)
+    assert (config.noisytwins.sigma, config.noisytwins.beta) == (0.75, 0.99)
+    assert config.training.kimg * 1000 == 120_000 * 128
+    assert (config.loss.r1_gamma, config.discriminator.mbstd_group_size) == (0.01, 32)
+    steps = {"imagenet-lt-64": 60_000, "inat2019-64": 25_000}
+    assert {name: build_config(name, {}).noisytwins.start_step for name in steps} == steps
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("loss.r1_gamma=1e-4", 1e-4),
+        ("loss.r1_gamma=2", 2.0),
+        ("optimizer.eps=1E-9", 1e-9),
+        ("data.horizontal_flips=true", True),
+        ("training.micro_batch=null", None),
+        ("data.path=a=b", "a=b"),
+        ("augment.policy=color,cutout", ("color", "cutout")),
+        ("augment.policy=[cutout]", ("cutout",)),
+        ("regularizers=noisytwins", ("noisytwins",)),
+        ("regularizers=[]", ()),
+    ],
+)
+def test_overrides(text: str, expected: Any) -> None:
+    value: Any = build_config("custom", {}, [text])
+    for key in text.split("=")[0].split("."):
+        value = getattr(value, key)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+def test_later_words_win() -> None:
+    config = build_config("digits-lt", {"training.batch": 16, "training.seed": 5}, ["training.batch=32"])
+    assert (config.training.batch, config.training.seed) == (32, 5)
+    assert config.generator.channel_max == preset_values("digits-lt")["generator"]["channel_max"]
+
+
+def test_own_preset_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("training: {batch: 12}\n")
+    config = build_config(str(file), {})
+    assert (config.preset, config.training.batch) == ("mine", 12)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["training.bach=3"], ["training.bach", "did you mean 'batch'", "micro_batch"]),
+        (["trainng.batch=3"], ["trainng", "did you mean 'training'"]),
+        (["sigma=3"], ["sigma", "noisytwins"]),
+        (["training.batch=0"], ["training.batch=0", "2"]),
+        (["training.batch=2.5"], ["training.batch=2.5"]),
+        (["training.batch=many"], ["training.batch=many"]),
+        (["training.kimg=-1"], ["training.kimg=-1"]),
+        (["training.kimg=nan"], ["training.kimg=nan"]),
+        (["training.kimg=inf"], ["training.kimg=inf"]),
+        (["training.seed=-1"], ["training.seed=-1"]),
+        (["training.style_mixing=1.5"], ["training.style_mixing=1.5"]),
+        (["optimizer.beta2=1"], ["optimizer.beta2=1"]),
+        (["optimizer.generator_lr=0"], ["optimizer.generator_lr=0"]),
+        (["loss.adversarial=wgan"], ["loss.adversarial=wgan", "rpgan"]),
+        (["loss.penalty_interval=0"], ["loss.penalty_interval=0"]),
+        (["data.resolution=48"], ["data.resolution=48", "power of two"]),
+        (["data.resolution=4"], ["data.resolution=4"]),
+        (["data.imbalance=0.5"], ["data.imbalance=0.5"]),
+        (["data.channels=2"], ["data.channels=2"]),
+        (["data.sampler=random"], ["data.sampler=random", "effective"]),
+        (["augment.policy=rotate"], ["rotate", "cutout"]),
+        (["noisytwins.beta=1"], ["noisytwins.beta=1"]),
+        (["regularizers=twins"], ["'twins'", "noisytwins"]),
+        (["regularizers=noisytwins,noisytwins"], ["twice"]),
+        (["generator=3"], ["generator=3", "section"]),
+        (["generator.z_dim.size=3"], ["generator.z_dim"]),
+        (["training.batch"], ["'training.batch'", "dotted.name=value"]),
+        (["=3"], ["'=3'"]),
+        (["training.batch=[1"], ["training.batch=[1", "YAML"]),
+        (["training.batch=30"], ["30", "mbstd_group_size=4"]),
+        (["training.batch=32", "training.micro_batch=12"], ["batch=32", "micro_batch=12"]),
+        (["training.batch=32", "training.micro_batch=2", "regularizers=noisytwins"], ["micro_batch=2", "pair"]),
+        (["generator.conditional=false", "regularizers=noisytwins"], ["noisytwins", "generator.conditional=true"]),
+        (
+            ["training.batch=9", "discriminator.mbstd_group_size=3", "regularizers=noisytwins"],
+            ["training.batch=9", "even"],
+        ),
+    ],
+)
+def test_impossible_values_are_named(overrides: list[str], parts: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        build_config("custom", {}, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_group_larger_than_the_batch_is_the_batch() -> None:
+    assert build_config("custom", {}, ["training.batch=6", "discriminator.mbstd_group_size=32"])
+    assert build_config("custom", {}, ["training.batch=7", "discriminator.mbstd_group_size=null"])
+
+
+def test_unknown_preset_is_named_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"'cifar10-l' .*did you mean 'cifar10(0)?-lt'"):
+        build_config("cifar10-l", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("a: [", "YAML"), ("[1, 2]", "list"), ("", "NoneType"), ("!!python/object/apply:os.getcwd []", "YAML")],
+)
+def test_bad_files_are_named(tmp_path: Path, text: str, what: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=what) as caught:
+        read_yaml(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="no such file"):
+        read_yaml(tmp_path / "absent.yaml")
+    with pytest.raises(InputError, match="can't be read"):
+        read_yaml(tmp_path)
+
+
+def test_configurations_do_not_change() -> None:
+    config = TrainConfig()
+    with pytest.raises(ValueError, match="frozen"):
+        config.training.batch = 3  # type: ignore[misc]
+
+
+def test_yaml_holds_every_setting() -> None:
+    values = yaml.safe_load(dump_yaml(TrainConfig()))
+    assert set(values) == set(TrainConfig.model_fields)
+    assert set(values["training"]) == set(type(TrainConfig().training).model_fields)
