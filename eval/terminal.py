@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from eval.class_order import rarest_last
-from eval.columns import class_columns, format_value, headline, shown_value
+from eval.columns import Column, class_columns, format_value, headline, shown_value
 from eval.utility import verdict
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
     for entry in headline(report):
         summary.add_row(entry.title, entry.value, entry.interval)
     console.print(summary)
-    console.print(_class_table(report))
+    _print_class_table(report, console)
     if report.utility is not None:
         console.print(_utility_table(report.utility))
         console.print(verdict(report.utility))
@@ -54,8 +55,38 @@ def _utility_table(utility: dict[str, Any]) -> Table:
     return table
 
 
-def _class_table(report: Report) -> Table:
+# what a narrow terminal leaves out, the first of them first; the page and the JSON hold everything
+_LEFT_OUT_FIRST = (
+    "density",
+    "memorization_control",
+    "kid",
+    "n_real",
+    "precision",
+    "group",
+    "n_fake",
+    "memorization",
+    "conditional_accuracy",
+)
+
+
+def _print_class_table(report: Report, console: Console) -> None:
     columns = class_columns(report)
+    left_out: list[str] = []
+    table = _class_table(report, columns)
+    for key in _LEFT_OUT_FIRST:
+        # measured as if there were room: a measure within the console's width never exceeds it
+        needed = Measurement.get(console, console.options.update(max_width=1000), table).minimum
+        if needed + 2 <= console.width:  # the outer padding is not in the measure
+            break
+        left_out += [column.title for column in columns if column.key == key]
+        columns = [column for column in columns if column.key != key]
+        table = _class_table(report, columns)
+    console.print(table)
+    if left_out:
+        console.print(f"a wider terminal, the page and the JSON also show: {', '.join(left_out)}", style="dim")
+
+
+def _class_table(report: Report, columns: list[Column]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column.title, justify="left" if column.key in ("name", "group") else "right")

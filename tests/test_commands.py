@@ -105,7 +105,10 @@ def test_runs_are_numbered_and_named_after_what_is_trained(tmp_path: Path, data:
     arguments = ["--data", str(data), "--outdir", str(tmp_path / "runs"), *TINY]
     assert train_command(arguments) == 0
     assert train_command([*arguments, "--regularizers", "noisytwins"]) == 0
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["00000-custom", "00001-custom-noisytwins"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "00000-custom",
+        "00001-custom-noisytwins",
+    ]
 
 
 def test_digits_thinned_out(tmp_path: Path) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from gan_lt.config import TrainConfig, build_config, dump_yaml, preset_names, preset_values, read_yaml, validate
+from gan_lt.config import (
+    TrainConfig,
+    build_config,
+    dump_yaml,
+    preset_names,
+    preset_values,
+    read_yaml,
+    validate,
+)
 from gan_lt.errors import InputError
 
 
@@ -102,8 +110,14 @@ def test_own_preset_file(tmp_path: Path) -> None:
         (["training.batch=[1"], ["training.batch=[1", "YAML"]),
         (["training.batch=30"], ["30", "mbstd_group_size=4"]),
         (["training.batch=32", "training.micro_batch=12"], ["batch=32", "micro_batch=12"]),
-        (["training.batch=32", "training.micro_batch=2", "regularizers=noisytwins"], ["micro_batch=2", "pair"]),
-        (["generator.conditional=false", "regularizers=noisytwins"], ["noisytwins", "generator.conditional=true"]),
+        (
+            ["training.batch=32", "training.micro_batch=2", "regularizers=noisytwins"],
+            ["micro_batch=2", "pair"],
+        ),
+        (
+            ["generator.conditional=false", "regularizers=noisytwins"],
+            ["noisytwins", "generator.conditional=true"],
+        ),
         (
             ["training.batch=9", "discriminator.mbstd_group_size=3", "regularizers=noisytwins"],
             ["training.batch=9", "even"],

@@ -60,7 +60,7 @@ GAN_LT_FN float act_exp(float v) {
 GAN_LT_FN float act_expm1(float v) {
   const float small = act_expm1_small(v);
   const float large = act_exp(v) - 1.f;
-  return (v > -0.34f && v < 0.34f) ? small : large;
+  return ((v > -0.34f) & (v < 0.34f)) ? small : large;
 }
 // log(1 + v) for 0 <= v <= 1 as 2 atanh(s), s = v / (2 + v) <= 1/3.
 GAN_LT_FN float act_log1p(float v) {
@@ -69,13 +69,15 @@ GAN_LT_FN float act_log1p(float v) {
   return 2.f * s *
          (1.f + t * (1.f / 3 + t * (1.f / 5 + t * (1.f / 7 + t * (1.f / 9 + t * (1.f / 11 + t * (1.f / 13)))))));
 }
-// tanh |v| = m / (m + 2) with m = e^(2|v|) - 1; past 9 it is 1 in float.
+// tanh |v| = m / (m + 2) = 1 - 2 / (m + 2) with m = e^(2|v|) - 1, each form where it loses nothing. The sign is put back as
+// a bit, and nothing is clamped to a constant: either would make the compiler branch, and the loop no longer vectorises.
 GAN_LT_FN float act_tanh(float v) {
-  float a = v < 0.f ? -v : v;
-  a = a > 9.f ? 9.f : a;
-  const float m = act_expm1(2.f * a);
-  const float t = m / (m + 2.f);
-  return v != v ? v : (v < 0.f ? -t : t);
+  const int32_t bits = act_to_bits(v);
+  const float a = act_from_bits(bits & 0x7fffffff);
+  const float m = act_expm1_small(2.f * a);
+  const float small = m / (m + 2.f);
+  const float large = 1.f - 2.f / (act_exp(2.f * a) + 1.f);
+  return act_from_bits(act_to_bits(a < 0.17f ? small : large) | (bits & int32_t(0x80000000)));
 }
 #endif
 GAN_LT_FN double act_exp(double v) { return exp(v); }

@@ -163,7 +163,7 @@ class Discriminator(Pretrained, nn.Module):
         x: Tensor = self.out(self.features(images))
         if self.mapping is None:
             return x.squeeze(1)
-        projection = self.mapping(None, y)
+        projection: Tensor = self.mapping(None, y)
         return (x * projection).sum(dim=1) * (1 / math.sqrt(self.cmap_dim))
 
 

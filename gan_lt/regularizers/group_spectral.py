@@ -45,7 +45,8 @@ def spectral_norms(params: Tensor, power_iterations: int | None = None) -> Tenso
     """
     matrices = _matrices(params)
     if power_iterations is None:
-        return torch.linalg.svdvals(matrices)[:, 0]
+        exact: Tensor = torch.linalg.svdvals(matrices)[:, 0]
+        return exact
     if power_iterations < 1:
         raise ValueError(f"power_iterations={power_iterations} must be at least 1, or None for exact values")
     u, v = power_iteration(matrices.detach(), _start(matrices), power_iterations)

@@ -17,7 +17,9 @@ def images() -> Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("policy", [(), ("color",), ("translation",), ("cutout",), ("color", "translation", "cutout")])
+@pytest.mark.parametrize(
+    "policy", [(), ("color",), ("translation",), ("cutout",), ("color", "translation", "cutout")]
+)
 def test_shape_type_and_gradient(channels: int, policy: tuple[str, ...]) -> None:
     torch.manual_seed(0)
     images = torch.rand(4, channels, 8, 8, requires_grad=True)

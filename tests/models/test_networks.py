@@ -49,7 +49,9 @@ def test_shapes(architecture: str, num_classes: int, img_channels: int, resoluti
     images = G(z, y)
     logits = D(images, y)
     assert ws.shape == (4, G.num_ws, 8)
-    assert G.num_ws == 2 * {8: 2, 16: 3, 32: 4}[resolution]  # two layers a resolution: one less at 4x4, one to-image
+    assert (
+        G.num_ws == 2 * {8: 2, 16: 3, 32: 4}[resolution]
+    )  # two layers a resolution: one less at 4x4, one to-image
     assert images.shape == (4, img_channels, resolution, resolution)
     assert images.dtype == torch.float32
     assert G.synthesis(ws).shape == images.shape
@@ -309,7 +311,11 @@ def _change_config(**changes: Any) -> Callable[[Path], None]:
         (_truncated, "model.safetensors", "can't be read"),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors", "can't be read"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json", "can't be read"),
-        (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json", "can't be read"),
+        (
+            lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00"),
+            "config.json",
+            "can't be read",
+        ),
         (lambda folder: (folder / "config.json").write_text("[1]"), "config.json", "list"),
         (lambda folder: (folder / "config.json").unlink(), "config.json", "not a saved network"),
         (_change_config(**{"class": "Discriminator"}), "config.json", "Discriminator"),

@@ -41,9 +41,7 @@ def test_each_latent_depends_on_its_own_seed() -> None:
     assert latents_from_seeds(np.array([], dtype=int), 7).shape == (0, 7)
 
 
-@pytest.mark.parametrize(
-    ("seeds", "value"), [([-4], "-4"), ([0.5], "float64"), ([[1, 2]], r"\[1, 2\]")]
-)
+@pytest.mark.parametrize(("seeds", "value"), [([-4], "-4"), ([0.5], "float64"), ([[1, 2]], r"\[1, 2\]")])
 def test_bad_seeds_are_named(seeds: list[float], value: str) -> None:
     with pytest.raises(ValueError, match=value):
         latents_from_seeds(seeds, 4)

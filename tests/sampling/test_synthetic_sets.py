@@ -170,9 +170,7 @@ def test_counts_from_a_file(tmp_path: Path, make_generator: MakeGenerator) -> No
         ("\xff\xfe", "JSON"),
     ],
 )
-def test_bad_counts_are_named(
-    tmp_path: Path, make_generator: MakeGenerator, text: str, value: str
-) -> None:
+def test_bad_counts_are_named(tmp_path: Path, make_generator: MakeGenerator, text: str, value: str) -> None:
     file = tmp_path / "counts.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=value) as caught:

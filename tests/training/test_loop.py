@@ -52,7 +52,9 @@ def differences(a: Any, b: Any, name: str = "") -> list[str]:
     if isinstance(a, list):
         if len(a) != len(b):
             return [name]
-        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{name}/{i}")]
+        return [
+            d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{name}/{i}")
+        ]
     return [] if a == b else [name]
 
 

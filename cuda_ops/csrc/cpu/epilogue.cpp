@@ -6,12 +6,9 @@ namespace gan_lt {
 namespace GAN_LT_ISA {
 
 // In place: values of z become those of the output.
-template <typename S>
-static void smooth_values(int act, S* z, int64_t n, ActScale<S> p) {
-  with_smooth_act(act, [&](auto number) {
-    constexpr int A = decltype(number)::value;
-    for (int64_t i = 0; i < n; i++) z[i] = epilogue_value<A>(z[i], p);
-  });
+template <int A, typename S>
+static void smooth_values(S* z, int64_t n, ActScale<S> p) {
+  for (int64_t i = 0; i < n; i++) z[i] = epilogue_value<A>(z[i], p);
 }
 
 template <typename T>
@@ -20,6 +17,8 @@ static void forward(const EpilogueArgs& a) {
   const auto row_loop = a.act == kRelu ? forward_row<kRelu, S> : forward_row<kLrelu, S>;
   const auto plane_loop = a.act == kRelu ? forward_plane<kRelu, S> : forward_plane<kLrelu, S>;
   const bool smooth = !act_is_piecewise_linear(a.act);
+  void (*smooth_loop)(S*, int64_t, ActScale<S>) = nullptr;
+  with_smooth_act(a.act, [&](auto number) { smooth_loop = smooth_values<decltype(number)::value, S>; });
   const ActScale<S> p = loop_scale<S>(a), scale = act_scale<S>(a);
   const Cut cut(a);
   const S* demods = static_cast<const S*>(a.demod);
@@ -55,7 +54,7 @@ static void forward(const EpilogueArgs& a) {
         } else {
           plane_loop(source, plane_demod, plane_base, noise ? noise + i : nullptr, strength, target, n, p);
         }
-        if (smooth) smooth_values(a.act, target, n, scale);
+        if (smooth) smooth_loop(target, n, scale);
         store(y + at, target, n);
       }
     }
@@ -68,24 +67,23 @@ void epilogue(const EpilogueArgs& a) {
   with_type(a.dtype, [&](auto* type) { forward<std::remove_pointer_t<decltype(type)>>(a); });
 }
 
-template <typename S>
-static void second_derivatives(int act, const S* __restrict x, const S* __restrict dy, const S* __restrict ddx,
+template <int A, typename S>
+static void second_derivatives(const S* __restrict x, const S* __restrict dy, const S* __restrict ddx,
                                const S* __restrict base, const S* __restrict tangent, S* __restrict d_dy,
                                S* __restrict d_x, int64_t n, ActScale<S> p) {
-  with_smooth_act(act, [&](auto number) {
-    constexpr int A = decltype(number)::value;
-    for (int64_t i = 0; i < n; i++) {
-      const S z = x[i] + base[i], v = ddx[i] + tangent[i];
-      d_dy[i] = v * epilogue_slope<A>(z, p);
-      d_x[i] = v * dy[i] * epilogue_curvature<A>(z, p);
-    }
-  });
+  for (int64_t i = 0; i < n; i++) {
+    const S z = x[i] + base[i], v = ddx[i] + tangent[i];
+    d_dy[i] = v * epilogue_slope<A>(z, p);
+    d_x[i] = v * dy[i] * epilogue_curvature<A>(z, p);
+  }
 }
 
 template <typename T>
 static void second(const EpilogueGrad2Args& g) {
   using S = typename Accumulator<T>::type;
   const EpilogueArgs& a = g.forward;
+  decltype(&second_derivatives<kSwish, S>) loop = nullptr;
+  with_smooth_act(a.act, [&](auto number) { loop = second_derivatives<decltype(number)::value, S>; });
   const Cut cut(a);
   const S* bias = static_cast<const S*>(a.bias);
   const S* tangent_bias = static_cast<const S*>(g.tangent_bias);
@@ -110,9 +108,8 @@ static void second(const EpilogueGrad2Args& g) {
         const int64_t column = i % row, at = task.offset + i;
         n = least(row - column, kBlock, task.size - i);
         S *target_dy = staged(d_dy + at, buffers[3]), *target_x = staged(d_x + at, buffers[4]);
-        second_derivatives(a.act, load(x + at, buffers[0], n), load(dy + at, buffers[1], n),
-                           load(ddx + at, buffers[2], n), base + column, tangent + column, target_dy, target_x, n,
-                           act_scale<S>(a));
+        loop(load(x + at, buffers[0], n), load(dy + at, buffers[1], n), load(ddx + at, buffers[2], n), base + column, tangent + column, target_dy, target_x, n,
+             act_scale<S>(a));
         store(d_dy + at, target_dy, n);
         store(d_x + at, target_x, n);
       }

@@ -97,14 +97,17 @@ struct GradientLoops {
   }
 };
 
-// out = dy * slope(z); out may be dy. The rest of the gradient is then that of the identity.
-template <typename S>
-static void smooth_gradient(int act, const S* dy, const S* z, S* out, int64_t n, ActScale<S> p) {
-  with_smooth_act(act, [&](auto number) {
-    constexpr int A = decltype(number)::value;
+// out = (dy + tangent) * slope(z), `tangent` a vector or, where that is null, one value. The rest of the gradient is then
+// that of the identity.
+template <int A, typename S>
+static void smooth_gradient(const S* dy, const S* tangent, S one_tangent, const S* z, S* out, int64_t n, ActScale<S> p) {
+  if (tangent) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) out[i] = dy[i] * epilogue_slope<A>(z[i], p);
-  });
+    for (int64_t i = 0; i < n; i++) out[i] = (dy[i] + tangent[i]) * epilogue_slope<A>(z[i], p);
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = (dy[i] + one_tangent) * epilogue_slope<A>(z[i], p);
+  }
 }
 
 // Adds the tasks' partial sums [tasks, 3, width] up, in order, in double.
@@ -138,6 +141,8 @@ static void gradient(const EpilogueGradArgs& g) {
   using Loops = GradientLoops<S>;
   const EpilogueArgs& a = g.forward;
   const bool modulated = a.demod || a.noise, smooth = !act_is_piecewise_linear(a.act);
+  decltype(&smooth_gradient<kSwish, S>) smooth_loop = nullptr;
+  with_smooth_act(a.act, [&](auto number) { smooth_loop = smooth_gradient<decltype(number)::value, S>; });
   const Loops loops = modulated       ? Loops::template of<kModulated>()
                       : g.from_output ? Loops::template of<kFromOutput>()
                                       : Loops::template of<kFromInput>();
@@ -163,8 +168,7 @@ static void gradient(const EpilogueGradArgs& g) {
       S* target = staged(dx + at, buffers[2]);
       if (smooth) {
         forward_plane<kLrelu>(piece_x, d, b, noise_here, strength, buffers[3], n, identity);
-        for (int64_t k = 0; k < n; k++) buffers[2][k] = piece_dy[k] + t;
-        smooth_gradient(a.act, buffers[2], buffers[3], buffers[0], n, scale);
+        smooth_loop(piece_dy, nullptr, t, buffers[3], buffers[0], n, scale);
         piece_dy = buffers[0];
       }
       loops.plane(piece_dy, piece_x, d, b, smooth ? S(0) : t, noise_here, strength, target, sums, n, p);
@@ -213,10 +217,9 @@ static void gradient(const EpilogueGradArgs& g) {
             xs[r] = load(x + at, buffers[1] + r * kColumns, n);
             dxs[r] = staged(dx + at, buffers[2] + r * kColumns);
             if (smooth) {
-              S *with_tangent = buffers[3], *z = buffers[3] + kColumns;
+              S* z = buffers[3];
               forward_row<kLrelu>(xs[r], demod + c, base + c, pixel_noise ? pixel_noise[r] * strength : S(0), z, n, identity);
-              for (int64_t k = 0; k < n; k++) with_tangent[k] = dys[r][k] + tangent[c + k];
-              smooth_gradient(a.act, with_tangent, z, buffer, n, scale);
+              smooth_loop(dys[r], tangent + c, S(0), z, buffer, n, scale);
               dys[r] = buffer;
             }
           }
