@@ -52,7 +52,9 @@ def pairwise(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
     return np.sqrt(np.maximum(squared, 0))
 
 
-def judge(images: NDArray[np.uint8], labels: NDArray[np.int64], held_out: ImageSet, model: LogisticRegression) -> Scores:
+def judge(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], held_out: ImageSet, model: LogisticRegression
+) -> Scores:
     """Scores of each class; images uint8 [N, 1, 16, 16]."""
     small = images.reshape(len(images), 8, 2, 8, 2).mean(axis=(2, 4)).reshape(len(images), 64) / 255
     right = model.predict(small) == labels
@@ -101,7 +103,9 @@ def print_row(name: str, scores: Scores) -> None:
 
 def verdict(scores: Scores) -> list[str]:
     """What falls short of the wanted figures, in words."""
-    recognition, diversity, coverage = (np.asarray(scores[m]) for m in ("recognition", "diversity", "coverage"))
+    recognition, diversity, coverage = (
+        np.asarray(scores[m]) for m in ("recognition", "diversity", "coverage")
+    )
     checks = [
         ("mean recognition", recognition.mean(), 0.95),
         ("lowest recognition of the rarest three", recognition[RARE].min(), 0.85),
@@ -114,7 +118,9 @@ def verdict(scores: Scores) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.digits_judge", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.digits_judge", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--outdir", type=Path, default=Path("runs/judge"))
     parser.add_argument("--networks", metavar="RUN,...", help="judge these instead of training")
@@ -127,7 +133,16 @@ def main(arguments: Sequence[str]) -> int:
         for name, run in runs.items():
             if not (run / "network").is_dir():
                 seed = name.split()[1]
-                options = ["--preset", "digits-lt", "--seed", seed, "--outdir", str(run.parent), "--name", run.name]
+                options = [
+                    "--preset",
+                    "digits-lt",
+                    "--seed",
+                    seed,
+                    "--outdir",
+                    str(run.parent),
+                    "--name",
+                    run.name,
+                ]
                 train_command(options)
     held_out = open_image_set("digits:test", resolution=16)
     train = open_training_set(build_config("digits-lt", {}).data)
@@ -148,7 +163,9 @@ def main(arguments: Sequence[str]) -> int:
         short = verdict(rows[name])
         print(f"{name}: {'; '.join(short) if short else 'all wanted figures reached'}")
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "per_class": PER_CLASS, "rows": rows}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({"machine": machine, "per_class": PER_CLASS, "rows": rows}, indent=1) + "\n"
+        )
     return 0
 
 

@@ -76,14 +76,16 @@ def _print_class_table(report: Report, console: Console) -> None:
     for key in _LEFT_OUT_FIRST:
         # measured as if there were room: a measure within the console's width never exceeds it
         needed = Measurement.get(console, console.options.update(max_width=1000), table).minimum
-        if needed + 2 <= console.width:  # the outer padding is not in the measure
+        if needed + 4 <= console.width:  # the outer padding is not in the measure
             break
         left_out += [column.title for column in columns if column.key == key]
         columns = [column for column in columns if column.key != key]
         table = _class_table(report, columns)
     console.print(table)
     if left_out:
-        console.print(f"a wider terminal, the page and the JSON also show: {', '.join(left_out)}", style="dim")
+        console.print(
+            f"a wider terminal, the page and the JSON also show: {', '.join(left_out)}", style="dim"
+        )
 
 
 def _class_table(report: Report, columns: list[Column]) -> Table:

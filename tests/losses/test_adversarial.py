@@ -42,7 +42,9 @@ def test_the_networks_pull_in_opposite_directions(name: str) -> None:
     fake, real = torch.zeros(3, requires_grad=True), torch.zeros(3, requires_grad=True)
     (up,) = torch.autograd.grad(loss.generator(fake, real).sum(), fake)
     down, up_real = torch.autograd.grad(loss.discriminator(fake, real).sum(), (fake, real))
-    assert bool((up < 0).all()) and bool((down > 0).all()) and bool((up_real < 0).all())
+    assert bool((up < 0).all())
+    assert bool((down > 0).all())
+    assert bool((up_real < 0).all())
 
 
 @pytest.mark.parametrize("name", GENERATOR)

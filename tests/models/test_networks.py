@@ -57,7 +57,8 @@ def test_shapes(architecture: str, num_classes: int, img_channels: int, resoluti
     assert G.synthesis(ws).shape == images.shape
     assert logits.shape == (4,)
     assert logits.dtype == torch.float32
-    assert bool(torch.isfinite(images).all()) and bool(torch.isfinite(logits).all())
+    assert bool(torch.isfinite(images).all())
+    assert bool(torch.isfinite(logits).all())
 
 
 @pytest.mark.parametrize("up", [1, 2])

@@ -126,9 +126,13 @@ def latents() -> Latents:
 
 def test_generator_phase_makes_pairs(latents: Latents) -> None:
     prepared = NoisyTwins(COUNTS, w_dim=6).prepare(latents, "generator", step=0)
-    assert prepared.y is not None and latents.y is not None and prepared.embedding_noise is not None
-    assert torch.equal(prepared.z[:4], prepared.z[4:]) and torch.equal(prepared.z[:4], latents.z[:4])
-    assert torch.equal(prepared.y[:4], prepared.y[4:]) and torch.equal(prepared.y[:4], latents.y[:4])
+    assert prepared.y is not None
+    assert latents.y is not None
+    assert prepared.embedding_noise is not None
+    assert torch.equal(prepared.z[:4], prepared.z[4:])
+    assert torch.equal(prepared.z[:4], latents.z[:4])
+    assert torch.equal(prepared.y[:4], prepared.y[4:])
+    assert torch.equal(prepared.y[:4], latents.y[:4])
     assert prepared.embedding_noise.shape == (8, 6)
     assert not bool((prepared.embedding_noise[:4] == prepared.embedding_noise[4:]).any())
 
