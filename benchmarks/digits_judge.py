@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,14 @@ PER_CLASS = 200
 COMMON, RARE = slice(0, 4), slice(7, 10)
 
 Scores = dict[str, list[float]]
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def fit_judge() -> LogisticRegression:
@@ -147,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
     held_out = open_image_set("digits:test", resolution=16)
     train = open_training_set(build_config("digits-lt", {}).data)
     model = fit_judge()
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    machine = f"{cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}"
     print(f"{PER_CLASS} images a class; {machine}")
     print(f"{'':<16} {'':<11} {' '.join(f'{name:>4}' for name in held_out.class_names)}")
     rows = {"copies": judge(*copies(train, mix=False), held_out, model)}

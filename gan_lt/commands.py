@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gan_lt.config import build_config, preset_names, validate
+from gan_lt.config import build_config, preset_names, preset_values, validate
+from gan_lt.data.opening import NAMED_SETS
 from gan_lt.errors import InputError
 from gan_lt.progress import images_progress
 
@@ -82,13 +83,30 @@ _OPTIONS = {
 
 
 def train_command(arguments: Sequence[str], prog: str = "train.py") -> int:
-    """`train.py`: build the configuration, open the data, make the run, train."""
+    """`train.py`: train, and say how to go on. Status 0 also when stopped by a signal: a checkpoint is there."""
+    run, complete = train_run(arguments, prog)
+    if complete:
+        console.print(
+            f"done: {run}; sample it with: python generate.py --network {run} --outdir OUT --per-class 100",
+            soft_wrap=True,
+        )
+    return 0
+
+
+def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, bool]:
+    """Build the configuration, open the data, make the run, train. Returns the run and whether it is complete."""
     args = train_parser(prog).parse_intermixed_args(arguments)
     options = {
         setting: getattr(args, option)
         for option, setting in _OPTIONS.items()
         if getattr(args, option) is not None
     }
+    if args.data is not None:
+        options["data.path"] = _lasting_path(args.data)
+        preset_data = preset_values(args.preset or "custom").get("data") or {}
+        if args.imbalance is None and preset_data.get("path") not in (None, args.data):
+            # a preset thins its own data out; other data keep their long tail
+            options["data.imbalance"] = None
     if args.regularizers is not None:
         options["regularizers"] = [] if args.regularizers == "none" else args.regularizers
     if args.resume is not None:
@@ -127,12 +145,12 @@ def train_command(arguments: Sequence[str], prog: str = "train.py") -> int:
         f"{' with ' + ', '.join(config.regularizers) if config.regularizers else ''}",
         soft_wrap=True,
     )
-    complete = train(config, images, run, console, device)
-    if complete:
-        console.print(
-            f"done: {run}; sample it with: python generate.py --network {run} --outdir OUT --per-class 100"
-        )
-    return 0
+    return run, train(config, images, run, console, device)
+
+
+def _lasting_path(data: str) -> str:
+    """The path as config.yaml keeps it: it has to hold from another folder, too."""
+    return str(Path(data).resolve()) if data not in NAMED_SETS and Path(data).exists() else data
 
 
 def generate_parser(prog: str = "generate.py") -> argparse.ArgumentParser:
@@ -189,8 +207,14 @@ def generate_command(arguments: Sequence[str], prog: str = "generate.py") -> int
     else:
         plan = plan_per_class(generator, args.per_class, classes)
     total = int(plan.counts.sum())
-    with images_progress(console) as progress:
-        bar = progress.add_task("sampling", total=total)
+    progress = images_progress(console)
+    bar = progress.add_task("sampling", total=total)
+
+    def advance(images: int) -> None:
+        progress.start()  # with the first image: a refusal stays one line
+        progress.advance(bar, images)
+
+    try:
         write_synthetic_set(
             generator,
             plan,
@@ -199,8 +223,11 @@ def generate_command(arguments: Sequence[str], prog: str = "generate.py") -> int
             truncation_psi=args.truncation,
             network_sha256=digest,
             set_format=args.format,
-            progress=lambda n: progress.advance(bar, n),
+            progress=advance,
         )
+    finally:
+        if progress.live.is_started:
+            progress.stop()
     console.print(
         f"{args.outdir}: {total:,} images of {int((plan.counts > 0).sum())} classes", soft_wrap=True
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gan_lt.commands import generate_command, run_command, train_command
+from gan_lt.commands import generate_command, run_command, train_run
 
 PER_CLASS = 100
 
@@ -26,9 +26,9 @@ def demo(arguments: Sequence[str]) -> int:
     start = time.perf_counter()
     console.print("[bold]1/3  training[/bold] on digits: 124 zeros, 6 nines, 16x16, with NoisyTwins")
     where = ["--outdir", str(run.parent), "--name", run.name]
-    train_command(["--preset", "digits-lt", "--seed", str(args.seed), *where])
-    if not (run / "network").is_dir():
-        return 130  # stopped before there was anything to sample
+    _, complete = train_run(["--preset", "digits-lt", "--seed", str(args.seed), *where])
+    if not complete:
+        return 130
     console.print(f"[bold]2/3  sampling[/bold] {PER_CLASS} images of every class")
     synthetic = run / "synthetic"
     generate_command(["--network", str(run), "--outdir", str(synthetic), "--per-class", str(PER_CLASS)])

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from gan_lt.errors import InputError
 from gan_lt.interop.official_layout import (
@@ -30,6 +31,24 @@ Network = TypeVar("Network", Generator, Discriminator)
 Source = str | os.PathLike[str] | Mapping[str, Any]
 MAX_MODULES = 10_000
 MAX_DEPTH = 16
+FIXED_ARGUMENTS: Mapping[str, object] = {"activation": "lrelu", "resample_filter": [1, 3, 3, 1]}
+# Descendants of the release add arguments of their own; one that is on can change what the same tensors compute.
+KNOWN_ARGUMENTS = frozenset(
+    "z_dim c_dim w_dim img_resolution img_channels mapping_kwargs synthesis_kwargs block_kwargs epilogue_kwargs "
+    "layer_kwargs channel_base channel_max num_fp16_res use_fp16 fp16_channels_last fused_modconv_default conv_clamp "
+    "architecture cmap_dim num_layers embed_features layer_features activation lr_multiplier w_avg_beta "
+    "resample_filter use_noise freeze_layers mbstd_group_size mbstd_num_channels class_name".split()
+)
+
+
+class _ShapesOnly(TorchFunctionMode):
+    """While active, a network is built without memory for its weights: they are meta tensors."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        placed = {"device": "meta"} if func in (torch.randn, torch.zeros, torch.full) else {}
+        return func(*args, **{**(kwargs or {}), **placed})
 
 
 @dataclass(frozen=True)
@@ -107,13 +126,12 @@ def _build(cls: type[Network], official: OfficialNetwork, prefix: str, where: st
     def settings(name: str, owner: str, default: Any) -> Any:
         return official.setting(name, owner, default, where)
 
-    for name in ("activation", "resample_filter"):
-        _check_supported(official.init_kwargs, name, where)
+    _check_arguments(official.init_kwargs, where)
     check_filters(official.tensors, prefix, where)
     infer = generator_config if cls is Generator else discriminator_config
     config = infer(official.tensors, settings, where)
     try:
-        with torch.device("meta"):  # shapes first: nothing is allocated for a file whose tensors don't agree
+        with _ShapesOnly():  # nothing is allocated for a file whose tensors don't agree
             expected = cls(**config).state_dict()
         names = {ours: official_name(ours, config["resolution"]) for ours in expected}
         shapes = {names[ours]: _official(ours, value).shape for ours, value in expected.items()}
@@ -142,15 +160,21 @@ def _number(name: str, value: object, where: str) -> object:
     raise InputError(f"{where}: {name}={value!r} is not a number")
 
 
-def _check_supported(kwargs: Mapping[str, Any], name: str, where: str, depth: int = 0) -> None:
-    """InputError when `name` is set, at any level of the constructor arguments, to another than the only choice."""
-    only: object = {"activation": "lrelu", "resample_filter": [1, 3, 3, 1]}[name]
-    for key, value in kwargs.items():
+def _check_arguments(kwargs: Mapping[str, Any], where: str, depth: int = 0) -> None:
+    """InputError for a constructor argument, at any level, that makes another network out of the same tensors."""
+    for name, value in kwargs.items():
         given = list(value) if isinstance(value, tuple) else value
-        if key == name and given != only:
-            raise InputError(f"{where}: {name}={value!r} can't be imported; gan_lt's networks have {only!r}")
+        if name in FIXED_ARGUMENTS and given != FIXED_ARGUMENTS[name]:
+            raise InputError(
+                f"{where}: {name}={value!r} can't be imported; gan_lt's networks have {FIXED_ARGUMENTS[name]!r}"
+            )
+        if name not in KNOWN_ARGUMENTS and value not in (None, False, 0, -1):
+            raise InputError(
+                f"{where}: the network was made with {name}={value!r}, which StyleGAN2-ADA does not have; "
+                "such a variant can't be imported"
+            )
         if isinstance(value, Mapping) and depth < MAX_DEPTH:
-            _check_supported(value, name, where, depth + 1)
+            _check_arguments(value, where, depth + 1)
 
 
 def _from_pickle(path: Path, where: str) -> tuple[OfficialNetwork, OfficialNetwork]:

@@ -100,5 +100,5 @@ def test_seeded(images: Tensor) -> None:
 
 
 def test_unknown_policy_is_named(images: Tensor) -> None:
-    with pytest.raises(ValueError, match="'rotate'.*color, translation, cutout"):
+    with pytest.raises(ValueError, match=r"'rotate'.*color, translation, cutout"):
         diff_augment(images, ("color", "rotate"))

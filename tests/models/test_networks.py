@@ -155,7 +155,7 @@ def test_minibatch_standard_deviation_by_hand() -> None:
     whole = MinibatchStd(None)(x)[:, 3]
     torch.testing.assert_close(whole, (x.var(dim=0, correction=0) + 1e-8).sqrt().mean().expand(8, 4, 4))
     assert MinibatchStd(32)(x).shape == (8, 4, 4, 4)  # a smaller batch is one group
-    with pytest.raises(ValueError, match="batch of 6 .* groups of 4"):
+    with pytest.raises(ValueError, match=r"batch of 6 .* groups of 4"):
         MinibatchStd(4)(x[:6])
 
 

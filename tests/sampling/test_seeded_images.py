@@ -110,5 +110,5 @@ def test_grid() -> None:
     assert grid.shape == (4, 6, 3)
     assert grid[::2, ::2, 0].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert class_grid(images[:, :1], columns=2).shape == (6, 4)
-    with pytest.raises(ValueError, match="6 images .* rows of 4"):
+    with pytest.raises(ValueError, match=r"6 images .* rows of 4"):
         class_grid(images, columns=4)

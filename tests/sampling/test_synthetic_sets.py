@@ -182,7 +182,7 @@ def test_bad_counts_are_named(tmp_path: Path, make_generator: MakeGenerator, tex
 
 def test_bad_plans_are_named(make_generator: MakeGenerator) -> None:
     G = make_generator()
-    with pytest.raises(InputError, match="'elk'.*ant, bee, cow"):
+    with pytest.raises(InputError, match=r"'elk'.*ant, bee, cow"):
         plan_per_class(G, 3, ["ant", "elk"])
     for number in (0, -2):
         with pytest.raises(InputError, match=f"--per-class: {number}"):

@@ -4,7 +4,7 @@
 namespace gan_lt {
 namespace GAN_LT_ISA {
 
-static constexpr int kRows = 4;                           // rows taken together where sums run down the columns
+static constexpr int kRows = 2;                           // rows taken together where sums run down the columns
 static constexpr int64_t kColumns = kBlock / kRows;
 
 // What the slope is computed from, and which sums are kept.
@@ -21,42 +21,43 @@ static inline S slope_at(S x, S demod, S base, ActScale<S> p) {
   return epilogue_slope<kLrelu>(KIND == kModulated ? x * demod + base : x + base, p);
 }
 
-// ROWS rows of n values: sums[0], sums[stride], sums[2 * stride] run down the columns.
+// One value: dx, with what it adds to the sums.
+template <int KIND, typename S>
+static inline S gradient_step(S dy, S x, S demod, S base, S noise, ActScale<S> p, S& total, S& total_demod, S& total_noise) {
+  const S d = dy * slope_at<KIND>(x, demod, base, p);
+  total += d;
+  if (KIND != kModulated) return d;
+  total_demod += d * x;
+  total_noise += d * noise;
+  return d * demod;
+}
+
+// ROWS (1 or 2) rows of n values: sums[0], sums[stride], sums[2 * stride] run down the columns. The rows are written out: a
+// loop over them would be vectorised itself, instead of the one over the columns.
 template <int KIND, int ROWS, typename S>
 static void gradient_rows(const S* const* dys, const S* const* xs, const S* __restrict demod, const S* __restrict base,
                           const S* __restrict tangent, const S* noise, S strength, S* const* dxs, S* sums, int64_t stride,
                           int64_t n, ActScale<S> p) {
-  const S* dy[ROWS];
-  const S* x[ROWS];
-  S* dx[ROWS];
-  S z[ROWS], raw[ROWS];
-  for (int r = 0; r < ROWS; r++) {
-    dy[r] = dys[r], x[r] = xs[r], dx[r] = dxs[r];
-    raw[r] = noise ? noise[r] : S(0);
-    z[r] = raw[r] * strength;
-  }
-  S *sum_bias = sums, *sum_demod = sums + stride, *sum_noise = sums + 2 * stride;
+  const S* __restrict dy0 = dys[0];
+  const S* __restrict dy1 = dys[ROWS - 1];
+  const S* __restrict x0 = xs[0];
+  const S* __restrict x1 = xs[ROWS - 1];
+  S* __restrict dx0 = dxs[0];
+  S* __restrict dx1 = dxs[ROWS - 1];
+  const S noise0 = noise ? noise[0] : S(0), noise1 = noise ? noise[ROWS - 1] : S(0);
+  const S z0 = noise0 * strength, z1 = noise1 * strength;
+  S* __restrict sum_bias = sums;
+  S* __restrict sum_demod = sums + stride;
+  S* __restrict sum_noise = sums + 2 * stride;
 #pragma omp simd
   for (int64_t i = 0; i < n; i++) {
-    S total = 0, total_demod = 0, total_noise = 0;
-    for (int r = 0; r < ROWS; r++) {
-      if (KIND == kModulated) {
-        const S d = (dy[r][i] + tangent[i]) * slope_at<KIND>(x[r][i], demod[i], base[i] + z[r], p);
-        dx[r][i] = d * demod[i];
-        total += d;
-        total_demod += d * x[r][i];
-        total_noise += d * raw[r];
-      } else {
-        const S d = (dy[r][i] + tangent[i]) * slope_at<KIND>(x[r][i], S(1), base[i], p);
-        dx[r][i] = d;
-        total += d;
-      }
-    }
-    sum_bias[i] += total;
-    if (KIND == kModulated) {
-      sum_demod[i] += total_demod;
-      sum_noise[i] += total_noise;
-    }
+    S total = sum_bias[i], total_demod = 0, total_noise = 0;
+    if (KIND == kModulated) total_demod = sum_demod[i], total_noise = sum_noise[i];
+    const S d = demod[i], b = base[i], t = tangent[i];
+    dx0[i] = gradient_step<KIND>(dy0[i] + t, x0[i], d, b + z0, noise0, p, total, total_demod, total_noise);
+    if (ROWS > 1) dx1[i] = gradient_step<KIND>(dy1[i] + t, x1[i], d, b + z1, noise1, p, total, total_demod, total_noise);
+    sum_bias[i] = total;
+    if (KIND == kModulated) sum_demod[i] = total_demod, sum_noise[i] = total_noise;
   }
 }
 
