@@ -1,4 +1,4 @@
-"""`gan-lt train|generate|eval|dataset|doctor`: the installed command, the same code as the scripts."""
+"""`gan-lt train|generate|eval|dataset|import|doctor`: the installed command, the same code as the scripts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _COMMANDS = {
     "generate": "sample a synthetic set (as generate.py)",
     "eval": "compare generated with real images (as python -m eval)",
     "dataset": "inspect or convert an image set",
+    "import": "turn a StyleGAN2-ADA .pkl into networks of ours; runs no code from it",
     "doctor": "print which kernels run here, and why not if not",
 }
 
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_command(lambda a: generate_command(a, "gan-lt generate"), rest)
     if command == "dataset":
         return run_command(_dataset, rest)
+    if command == "import":
+        from gan_lt.interop.command import import_command
+
+        return run_command(lambda a: import_command(a, "gan-lt import"), rest)
     if command == "doctor":
         return run_command(_doctor, rest)
     from eval.command import main as evaluate

@@ -130,10 +130,13 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
     else:
         config = build_config(args.preset or "custom", options, args.overrides)
 
+    from cuda_ops import backend_info
     from gan_lt.training import create_run, open_training_set, train
     from gan_lt.training.device import choose_device
 
     device = choose_device(args.device)
+    with console.status("preparing the kernels (compiled once for this machine)"):
+        backend_info()
     images = open_training_set(config.data)
     if images.skipped:
         console.print(f"skipped {len(images.skipped)} unreadable images: {', '.join(images.skipped[:5])}")

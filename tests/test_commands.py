@@ -326,17 +326,17 @@ def test_script_prints_one_line_and_exits_with_2(tmp_path: Path) -> None:
 
 def test_script_stopped_by_sigterm_exits_with_0_and_resumes(tmp_path: Path, data: Path) -> None:
     run = tmp_path / "run"
-    arguments = ["--data", data, "--outdir", tmp_path, "--name", "run", *TINY, "training.tick_kimg=0.8"]
+    arguments = ["--data", data, "--outdir", tmp_path, "--name", "run", *TINY]
     long = [*arguments, "--kimg", "1000"]
     with open(tmp_path / "stderr", "w") as stderr:
         process = subprocess.Popen([sys.executable, ROOT / "train.py", *map(str, long)], stderr=stderr)
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240  # the first run on a machine builds the kernels
             while not (run / "network" / "model.safetensors").exists() and time.monotonic() < deadline:
                 assert process.poll() is None
                 time.sleep(0.05)
             os.kill(process.pid, signal.SIGTERM)
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=120) == 0
         finally:
             process.kill()
     assert "--resume" in (tmp_path / "stderr").read_text().replace("\n", " ")

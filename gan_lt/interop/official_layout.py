@@ -91,6 +91,9 @@ def discriminator_config(tensors: Tensors, settings: Settings, where: str) -> di
     lr_multiplier = settings("lr_multiplier", "MappingNetwork", 0.01)
     if conditional and lr_multiplier != 0.01:
         raise InputError(f"{where}: the discriminator's mapping has lr_multiplier={lr_multiplier}, not 0.01")
+    group = settings("mbstd_group_size", "DiscriminatorEpilogue", 4)
+    if group is not None and type(group) is not int:
+        raise InputError(f"{where}: mbstd_group_size={group} is not a whole number")
     return {
         "num_classes": _matrix(tensors, "mapping.embed.weight", "D.", where).shape[1] if conditional else 0,
         "resolution": resolution,
@@ -99,7 +102,7 @@ def discriminator_config(tensors: Tensors, settings: Settings, where: str) -> di
         "channel_max": channel_max,
         "architecture": architecture,
         "conv_clamp": settings("conv_clamp", "Discriminator", None),
-        "mbstd_group_size": settings("mbstd_group_size", "DiscriminatorEpilogue", 4),
+        "mbstd_group_size": group,
         "mbstd_channels": mbstd_channels,
         "cmap_dim": cmap_dim if conditional and cmap_dim != last else None,
         "mapping_layers": _mapping_layers(tensors) if conditional else 8,

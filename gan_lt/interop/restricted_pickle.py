@@ -23,6 +23,7 @@ from gan_lt.errors import InputError
 
 MAX_FILE_BYTES = 4 << 30
 MAX_OPCODES = 5_000_000
+_PYTHON_2_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # as protocols 0 to 2 write them
 _SCALAR_DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 
@@ -165,8 +166,6 @@ _PERMITTED: Mapping[tuple[str, str], Any] = {
     ("builtins", "set"): set,
     ("builtins", "frozenset"): frozenset,
     ("builtins", "dict"): dict,
-    ("builtins", "list"): list,
-    ("builtins", "tuple"): tuple,
     ("builtins", "object"): object,
     ("copyreg", "_reconstructor"): _Call(_plain_container),
     ("torch._utils", "_rebuild_tensor_v2"): _Call(_tensor),
@@ -193,6 +192,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a global; refused by name when there is none. Nothing is imported."""
+        module = _PYTHON_2_NAMES.get(module, module)
         if (module, name) in _PERMITTED:
             return _PERMITTED[module, name]
         if (module, name) == ("torch.storage", "_load_from_bytes"):

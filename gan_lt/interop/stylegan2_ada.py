@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,38 +158,47 @@ def _official(ours: str, value: Tensor) -> Tensor:
 def _number(name: str, value: object, where: str) -> object:
     if value is None or (type(value) in (int, float) and math.isfinite(float(str(value)))):
         return value
-    raise InputError(f"{where}: {name}={value!r} is not a number")
+    raise InputError(f"{where}: {name}={reprlib.repr(value)} is not a number")
 
 
 def _check_arguments(kwargs: Mapping[str, Any], where: str, depth: int = 0) -> None:
     """InputError for a constructor argument, at any level, that makes another network out of the same tensors."""
     for name, value in kwargs.items():
-        given = list(value) if isinstance(value, tuple) else value
-        if name in FIXED_ARGUMENTS and given != FIXED_ARGUMENTS[name]:
+        if name in FIXED_ARGUMENTS and _plain(value) != FIXED_ARGUMENTS[name]:
             raise InputError(
-                f"{where}: {name}={value!r} can't be imported; gan_lt's networks have {FIXED_ARGUMENTS[name]!r}"
+                f"{where}: {name}={reprlib.repr(value)} can't be imported; gan_lt's networks have {FIXED_ARGUMENTS[name]!r}"
             )
-        if name not in KNOWN_ARGUMENTS and value not in (None, False, 0, -1):
+        if name not in KNOWN_ARGUMENTS and _plain(value) not in (None, 0, -1):
             raise InputError(
-                f"{where}: the network was made with {name}={value!r}, which StyleGAN2-ADA does not have; "
+                f"{where}: the network was made with {name}={reprlib.repr(value)}, which StyleGAN2-ADA does not have; "
                 "such a variant can't be imported"
             )
         if isinstance(value, Mapping) and depth < MAX_DEPTH:
             _check_arguments(value, where, depth + 1)
 
 
+def _plain(value: object) -> object:
+    """A value that can be compared: numbers, text and lists of numbers as they are, anything else "other"."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)) and all(type(v) in (int, float) for v in value):
+        return list(value)
+    return "other"
+
+
 def _from_pickle(path: Path, where: str) -> tuple[OfficialNetwork, OfficialNetwork]:
     content = read_restricted_pickle(_read(path, where), where)
     if not isinstance(content, dict):
         raise InputError(f"{where}: holds a {type(content).__name__}, not a dict with G_ema and D")
-    G = content.get("G_ema") or content.get("G")
+    G = content.get("G_ema")
+    if G is None:
+        G = content.get("G")
     D = content.get("D")
+    held = reprlib.repr(sorted(key for key in content if isinstance(key, str)))
     networks = []
     for name, record in (("G_ema", G), ("D", D)):
         if not isinstance(record, ModuleRecord):
-            raise InputError(
-                f"{where}: has no network {name!r} (it holds {sorted(map(str, content))}); pass a training snapshot"
-            )
+            raise InputError(f"{where}: has no network {name!r} (it holds {held}); pass a training snapshot")
         kwargs = record.state.get("_init_kwargs")
         tensors: dict[str, Tensor] = {}
         _collect(record, "", tensors, [MAX_MODULES], where)

@@ -153,7 +153,8 @@ def _writing(run: Path) -> Iterator[None]:
 
 
 def _resume(state: TrainingState, run: Path, console: Console) -> None:
-    for path in reversed(list_checkpoints(run / "checkpoints")):
+    checkpoints = list_checkpoints(run / "checkpoints")
+    for path in reversed(checkpoints):
         try:
             state.load_state_dict(load_checkpoint(path))
         except DamagedCheckpointError as error:
@@ -161,6 +162,10 @@ def _resume(state: TrainingState, run: Path, console: Console) -> None:
             continue
         console.print(f"resumed from {path.name} at {state.images_seen / 1000:.1f} kimg")
         return
+    if checkpoints:
+        raise InputError(
+            f"--resume: every checkpoint of {run} is damaged; start a new run, or restore one of them"
+        )
 
 
 def _require_grad(trained: nn.Module, frozen: nn.Module) -> None:

@@ -80,7 +80,9 @@ def discriminator_step(
     with torch.no_grad():
         latents = prepare_latents(objective, latents, "discriminator", step)
         fake, w, _ = run_generator(G, latents, objective.style_mixing)
-        G.mapping.track_w_avg(w)
+        # the centre of truncation is used in sampling, which never sees embedding noise
+        clean = w if latents.embedding_noise is None else G.mapping.style(latents.z, latents.y)
+        G.mapping.track_w_avg(clean)
     real_seen, fake_seen = objective.augment(real), objective.augment(fake)
     use_r1 = penalty_factor > 0 and objective.r1_gamma > 0
     use_r2 = penalty_factor > 0 and objective.r2_gamma > 0
