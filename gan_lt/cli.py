@@ -1,4 +1,4 @@
-"""`gan-lt train|generate|eval|dataset|import|doctor`: the installed command, the same code as the scripts."""
+"""`gan-lt train|generate|eval|classifier|dataset|import|doctor`: the installed command, the same code as the scripts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _COMMANDS = {
     "train": "train a network (as train.py)",
     "generate": "sample a synthetic set (as generate.py)",
     "eval": "compare generated with real images (as python -m eval)",
+    "classifier": "train a long-tail classifier, which CBGAN needs",
     "dataset": "inspect or convert an image set",
     "import": "turn a StyleGAN2-ADA .pkl into networks of ours; runs no code from it",
     "doctor": "print which kernels run here, and why not if not",
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not given or given[0] in ("-h", "--help") or given[0] not in _COMMANDS:
         known = bool(given) and given[0] in ("-h", "--help")
-        lines = [f"  gan-lt {name:<9} {text}" for name, text in _COMMANDS.items()]
+        lines = [f"  gan-lt {name:<10} {text}" for name, text in _COMMANDS.items()]
         text = "\n".join(["usage: gan-lt COMMAND ...", *lines, "  gan-lt COMMAND --help    its options"])
         if given and not known:
             print(f"error: {given[0]!r} is not a command of gan-lt", file=sys.stderr)
@@ -42,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_command(lambda a: generate_command(a, "gan-lt generate"), rest)
     if command == "dataset":
         return run_command(_dataset, rest)
+    if command == "classifier":
+        from gan_lt.classifier.command import classifier_command
+
+        return run_command(lambda a: classifier_command(a, "gan-lt classifier"), rest)
     if command == "import":
         from gan_lt.interop.command import import_command
 

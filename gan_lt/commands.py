@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -148,7 +149,13 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
         f"{' with ' + ', '.join(config.regularizers) if config.regularizers else ''}",
         soft_wrap=True,
     )
-    return run, train(config, images, run, console, device)
+    try:
+        return run, train(config, images, run, console, device)
+    except InputError:
+        # bad input that only showed when the networks and methods were built: leave no empty run behind
+        if args.resume is None and not (run / "stats.jsonl").exists():
+            shutil.rmtree(run)
+        raise
 
 
 def _lasting_path(data: str) -> str:

@@ -140,6 +140,20 @@ class GsrConfig(Section):
     iterations: int = Field(4, ge=1, description="power iterations a step")
 
 
+class CbganConfig(Section):
+    """The class-balancing regularizer with a classifier in the loop, see docs/methods/cbgan.md."""
+
+    classifier: str | None = Field(None, description="folder that `gan-lt classifier train` wrote")
+    weight: float = Field(10.0, ge=0)
+    decay: float = Field(
+        0.5, ge=0, le=1, description="how much of the old counts a cycle keeps, or loses: see form"
+    )
+    form: Literal["convex", "decay"] = Field(
+        "convex", description="how the counts of a cycle enter the statistics"
+    )
+    cycle: int = Field(2000, ge=1, description="generator steps between updates of the statistics")
+
+
 class LecamConfig(Section):
     """LeCam regularization, see docs/methods/lecam.md."""
 
@@ -191,6 +205,7 @@ class TrainConfig(Section):
     regularizers: tuple[str, ...] = ()
     noisytwins: NoisyTwinsConfig = NoisyTwinsConfig()
     gsr: GsrConfig = GsrConfig()
+    cbgan: CbganConfig = CbganConfig()
     lecam: LecamConfig = LecamConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -211,6 +226,11 @@ class TrainConfig(Section):
             raise ValueError(
                 f"training.{'batch' if self.training.micro_batch is None else 'micro_batch'}={per_round} is not divisible "
                 f"by discriminator.mbstd_group_size={group}"
+            )
+        if "cbgan" in self.regularizers and self.cbgan.classifier is None:
+            raise ValueError(
+                "cbgan.classifier is missing: train one with `gan-lt classifier train --data DATA --outdir DIR` and pass "
+                "cbgan.classifier=DIR"
             )
         if "gsr" in self.regularizers and not self.generator.conditional:
             raise ValueError(

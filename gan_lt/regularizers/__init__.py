@@ -1,5 +1,6 @@
 """The methods: one file each, behind the one interface of `term.py`."""
 
+from gan_lt.regularizers.class_balance import ClassBalance, ClassStatistics, class_balance_loss
 from gan_lt.regularizers.class_weights import effective_number, inverse_effective_weights
 from gan_lt.regularizers.group_spectral import GroupSpectral, group_spectral_loss, spectral_norms
 from gan_lt.regularizers.lecam import LeCam, lecam_loss
@@ -9,6 +10,8 @@ from gan_lt.regularizers.term import Latents, Phase, StepBatch, Term
 
 __all__ = [
     "REGULARIZERS",
+    "ClassBalance",
+    "ClassStatistics",
     "GroupSpectral",
     "Latents",
     "LeCam",
@@ -18,6 +21,7 @@ __all__ = [
     "Term",
     "TermContext",
     "build_terms",
+    "class_balance_loss",
     "class_noise_std",
     "effective_number",
     "group_spectral_loss",

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from gan_lt.regularizers.class_balance import load_class_balance
 from gan_lt.regularizers.group_spectral import GroupSpectral
 from gan_lt.regularizers.lecam import LeCam
 from gan_lt.regularizers.noisy_twins import NoisyTwins
@@ -18,11 +19,13 @@ from gan_lt.regularizers.term import Term
 class TermContext:
     """What a term may be built from.
 
-    counts: training images of each class. conditioning: returns the generator's conditioning parameters, tensors [K, d].
-    w_dim: size of w and of the class embedding. settings: the section of the configuration with the term's name.
+    counts: training images of each class. generator: with the form of the images and the names of the classes.
+    conditioning: returns the generator's conditioning parameters, tensors [K, d]. w_dim: size of w and of the class embedding.
+    settings: the section of the configuration with the term's name.
     """
 
     counts: Sequence[int]
+    generator: nn.Module
     conditioning: Callable[[], Sequence[Tensor]]
     w_dim: int
     settings: Mapping[str, Any]
@@ -36,6 +39,10 @@ def _group_spectral(context: TermContext) -> Term:
     return GroupSpectral(context.conditioning, context.counts, **context.settings)
 
 
+def _class_balance(context: TermContext) -> Term:
+    return load_class_balance(generator=context.generator, counts=context.counts, **context.settings)
+
+
 def _lecam(context: TermContext) -> Term:
     return LeCam(**context.settings)
 
@@ -43,6 +50,7 @@ def _lecam(context: TermContext) -> Term:
 REGULARIZERS: dict[str, Callable[[TermContext], Term]] = {
     "noisytwins": _noisy_twins,
     "gsr": _group_spectral,
+    "cbgan": _class_balance,
     "lecam": _lecam,
 }
 

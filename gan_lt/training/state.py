@@ -50,6 +50,7 @@ class TrainingState:
         contexts = {
             name: TermContext(
                 counts=images.counts.tolist(),
+                generator=self.G,
                 conditioning=self.G.conditioning_parameters,
                 w_dim=self.G.w_dim,
                 settings=getattr(config, name).model_dump(),

@@ -17,7 +17,7 @@ namespace GAN_LT_ISA {
 
 static constexpr int64_t kBlock = 2048;   // values computed at a time where a buffer in the L1 cache is needed
 static constexpr int64_t kChunk = 32768;  // values a task
-static constexpr int64_t kRow = 256;      // values a row should have, so that loops over it are long
+static constexpr int64_t kRow = 1024;     // values a row should have, so that loops over it are long
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t least(int64_t a, int64_t b, int64_t c) { return least(least(a, b), c); }

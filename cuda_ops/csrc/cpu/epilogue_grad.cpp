@@ -32,32 +32,36 @@ static inline S gradient_step(S dy, S x, S demod, S base, S noise, ActScale<S> p
   return d * demod;
 }
 
-// ROWS (1 or 2) rows of n values: sums[0], sums[stride], sums[2 * stride] run down the columns. The rows are written out: a
-// loop over them would be vectorised itself, instead of the one over the columns.
+// `groups` times ROWS (1 or 2) rows of n values, each `pitch` after the last: sums[0], sums[stride], sums[2 * stride] run down
+// the columns. The rows are written out: a loop over them would be vectorised itself, instead of that over the columns.
 template <int KIND, int ROWS, typename S>
-static void gradient_rows(const S* const* dys, const S* const* xs, const S* __restrict demod, const S* __restrict base,
-                          const S* __restrict tangent, const S* noise, S strength, S* const* dxs, S* sums, int64_t stride,
-                          int64_t n, ActScale<S> p) {
-  const S* __restrict dy0 = dys[0];
-  const S* __restrict dy1 = dys[ROWS - 1];
-  const S* __restrict x0 = xs[0];
-  const S* __restrict x1 = xs[ROWS - 1];
-  S* __restrict dx0 = dxs[0];
-  S* __restrict dx1 = dxs[ROWS - 1];
-  const S noise0 = noise ? noise[0] : S(0), noise1 = noise ? noise[ROWS - 1] : S(0);
-  const S z0 = noise0 * strength, z1 = noise1 * strength;
+static void gradient_rows(const S* dy, const S* x, const S* __restrict demod, const S* __restrict base,
+                          const S* __restrict tangent, const S* noise, S strength, S* dx, int64_t pitch, int64_t groups,
+                          S* sums, int64_t stride, int64_t n, ActScale<S> p) {
   S* __restrict sum_bias = sums;
   S* __restrict sum_demod = sums + stride;
   S* __restrict sum_noise = sums + 2 * stride;
+  for (int64_t g = 0; g < groups; g++) {
+    const int64_t at = g * ROWS * pitch;
+    const S* __restrict dy0 = dy + at;
+    const S* __restrict dy1 = dy0 + (ROWS - 1) * pitch;
+    const S* __restrict x0 = x + at;
+    const S* __restrict x1 = x0 + (ROWS - 1) * pitch;
+    S* __restrict dx0 = dx + at;
+    S* __restrict dx1 = dx0 + (ROWS - 1) * pitch;
+    const S noise0 = noise ? noise[g * ROWS] : S(0), noise1 = noise ? noise[g * ROWS + ROWS - 1] : S(0);
+    const S z0 = noise0 * strength, z1 = noise1 * strength;
 #pragma omp simd
-  for (int64_t i = 0; i < n; i++) {
-    S total = sum_bias[i], total_demod = 0, total_noise = 0;
-    if (KIND == kModulated) total_demod = sum_demod[i], total_noise = sum_noise[i];
-    const S d = demod[i], b = base[i], t = tangent[i];
-    dx0[i] = gradient_step<KIND>(dy0[i] + t, x0[i], d, b + z0, noise0, p, total, total_demod, total_noise);
-    if (ROWS > 1) dx1[i] = gradient_step<KIND>(dy1[i] + t, x1[i], d, b + z1, noise1, p, total, total_demod, total_noise);
-    sum_bias[i] = total;
-    if (KIND == kModulated) sum_demod[i] = total_demod, sum_noise[i] = total_noise;
+    for (int64_t i = 0; i < n; i++) {
+      S total = sum_bias[i], total_demod = 0, total_noise = 0;
+      if (KIND == kModulated) total_demod = sum_demod[i], total_noise = sum_noise[i];
+      const S d = demod[i], b = base[i], t = tangent[i];
+      dx0[i] = gradient_step<KIND>(dy0[i] + t, x0[i], d, b + z0, noise0, p, total, total_demod, total_noise);
+      if (ROWS > 1)
+        dx1[i] = gradient_step<KIND>(dy1[i] + t, x1[i], d, b + z1, noise1, p, total, total_demod, total_noise);
+      sum_bias[i] = total;
+      if (KIND == kModulated) sum_demod[i] = total_demod, sum_noise[i] = total_noise;
+    }
   }
 }
 
@@ -120,12 +124,13 @@ static void add_partial_sums(const EpilogueGradArgs& g, const Cut& cut, const S*
   double strength = 0;
   for (int64_t t = 0; t < cut.tasks; t++) {
     const int64_t first = t / cut.chunks * width;  // of [samples, channels]
-    for (int64_t i = 0; i < width; i++) {
-      const S* sums = partial + t * 3 * width + i;
-      bias[first % c + i] += sums[0];
-      demod[first + i] += sums[width];
-      strength += sums[2 * width];
-    }
+    const S* sums = partial + t * 3 * width;
+    double* bias_here = bias + first % c;
+    for (int64_t i = 0; i < width; i++) bias_here[i] += sums[i];
+    if (g.d_demod)
+      for (int64_t i = 0; i < width; i++) demod[first + i] += sums[width + i];
+    if (g.d_strength)
+      for (int64_t i = 0; i < width; i++) strength += sums[2 * width + i];
   }
   if (g.d_bias)
     for (int64_t i = 0; i < c; i++) static_cast<S*>(g.d_bias)[i] = S(bias[i]);
@@ -134,6 +139,12 @@ static void add_partial_sums(const EpilogueGradArgs& g, const Cut& cut, const S*
   if (g.d_strength) *static_cast<S*>(g.d_strength) = S(strength);
   free(demod);
   free(bias);
+}
+
+// A finished piece of a row to the tensor, whatever its type.
+template <typename S, typename T>
+static void copy_out(T* target, const S* buffer, int64_t n) {
+  for (int64_t i = 0; i < n; i++) write(target + i, buffer[i]);
 }
 
 template <typename T>
@@ -202,36 +213,46 @@ static void gradient(const EpilogueGradArgs& g) {
         demod_of = task.sample;
       }
       memset(sums, 0, size_t(3 * row) * sizeof(S));
-      for (int64_t i = 0; i < task.size;) {
+      // Values that need no conversion run through in one go; others a pair of rows (or part of them) at a time.
+      const bool direct = std::is_same_v<S, T> && !smooth;
+      const int64_t columns = direct ? row : kColumns;
+      for (int64_t i = 0, taken; i < task.size; i += taken) {
         const bool several = task.size - i >= kRows * row;
         const int count = several ? kRows : 1;
+        const int64_t groups = direct && several ? (task.size - i) / (kRows * row) : 1;
         const int64_t length = least(row, task.size - i);
+        taken = several ? groups * kRows * row : length;
         const S* pixel_noise = noise ? noise + i / cut.channels : nullptr;
-        for (int64_t c = 0; c < length; c += kColumns) {
-          const int64_t n = least(kColumns, length - c);
-          const S *dys[kRows], *xs[kRows];
-          S* dxs[kRows];
-          for (int r = 0; r < count; r++) {
-            const int64_t at = task.offset + i + r * row + c;
-            S* buffer = buffers[0] + r * kColumns;
-            dys[r] = load(dy + at, buffer, n);
-            xs[r] = load(x + at, buffers[1] + r * kColumns, n);
-            dxs[r] = staged(dx + at, buffers[2] + r * kColumns);
-            if (smooth) {
-              S* z = buffers[3];
-              forward_row<kLrelu>(xs[r], demod + c, base + c, pixel_noise ? pixel_noise[r] * strength : S(0), z, n, identity);
-              smooth_loop(dys[r], tangent + c, S(0), z, buffer, n, scale);
-              dys[r] = buffer;
+        for (int64_t c = 0; c < length; c += columns) {
+          const int64_t n = least(columns, length - c), at = task.offset + i + c;
+          const S *piece_dy = nullptr, *piece_x = nullptr;
+          S* piece_dx = nullptr;
+          if (direct) {
+            piece_dy = load(dy + at, buffers[0], 0), piece_x = load(x + at, buffers[1], 0), piece_dx = staged(dx + at, buffers[2]);
+          } else {
+            for (int r = 0; r < count; r++) {
+              const int64_t in_buffer = r * kColumns, in_tensor = at + r * row;
+              const S* row_dy = load(dy + in_tensor, buffers[0] + in_buffer, n);
+              const S* row_x = load(x + in_tensor, buffers[1] + in_buffer, n);
+              if (row_x != buffers[1] + in_buffer) memcpy(buffers[1] + in_buffer, row_x, size_t(n) * sizeof(S));
+              if (smooth) {
+                S* z = buffers[3];
+                forward_row<kLrelu>(row_x, demod + c, base + c, pixel_noise ? pixel_noise[r] * strength : S(0), z, n,
+                                    identity);
+                smooth_loop(row_dy, tangent + c, S(0), z, buffers[0] + in_buffer, n, scale);
+              }
             }
+            piece_dy = buffers[0], piece_x = buffers[1], piece_dx = buffers[2];
           }
-          (several ? loops.rows : loops.row)(dys, xs, demod + c, base + c, (smooth ? zeros : tangent) + c, pixel_noise,
-                                             strength, dxs, sums + c, row, n, p);
-          for (int r = 0; r < count; r++) store(dx + task.offset + i + r * row + c, dxs[r], n);
+          (several ? loops.rows : loops.row)(piece_dy, piece_x, demod + c, base + c, (smooth ? zeros : tangent) + c,
+                                             pixel_noise, strength, piece_dx, direct ? row : kColumns, groups, sums + c, row,
+                                             n, p);
+          for (int r = 0; r < count && !direct; r++) copy_out(dx + at + r * row, buffers[2] + r * kColumns, n);
         }
-        i += several ? kRows * row : length;
       }
-      for (int64_t k = 0; k < 3; k++)
-        for (int64_t i = 0; i < row; i++) result[k * width + i % width] += sums[k * row + i];
+      for (int64_t k = 0; k < (modulated ? 3 : 1); k++)
+        for (int64_t r = 0; r < cut.repeat; r++)
+          for (int64_t c = 0; c < width; c++) result[k * width + c] += sums[k * row + r * width + c];
     }
     free(vectors);
   });
