@@ -48,6 +48,7 @@ class Torch:
 
     version: str
     directory: Path
+    cuda: str | None = None  # the CUDA release it is built for
 
     @property
     def include(self) -> Path:
@@ -73,9 +74,9 @@ def find_torch() -> Torch:
     version: dict[str, str] = {}
     for line in (directory / "version.py").read_text().splitlines():
         name, _, value = line.partition("=")
-        if name.split(":")[0].strip() == "__version__":
-            version["torch"] = value.strip().strip("'\"")
-    return Torch(version.get("torch", "unknown"), directory)
+        version[name.split(":")[0].strip()] = value.strip().strip("'\"")
+    cuda = version.get("cuda", "None")
+    return Torch(version.get("__version__", "unknown"), directory, None if cuda == "None" else cuda)
 
 
 def find_compiler() -> str:
@@ -249,7 +250,7 @@ def cuda_compile_command(
     ]
 
 
-def compile_cuda(target: Path) -> None:
+def compile_cuda(target: Path, architectures: Sequence[str] = CUDA_ARCHITECTURES) -> None:
     """Compile the CUDA library to `target`, whose folder exists; needs nvcc, and neither torch nor a GPU.
 
     Raises:
@@ -260,7 +261,7 @@ def compile_cuda(target: Path) -> None:
         objects = [Path(folder) / f"{name}.o" for name in CUDA_SOURCES]
         run_commands(
             [
-                cuda_compile_command(nvcc, SOURCES / "cuda" / name, path)
+                cuda_compile_command(nvcc, SOURCES / "cuda" / name, path, architectures)
                 for name, path in zip(CUDA_SOURCES, objects, strict=True)
             ]
         )
@@ -291,6 +292,16 @@ def cuda_source(name: str) -> str:
     return expand((SOURCES / "cuda" / f"{name}_kernels.cuh").resolve())
 
 
+def _compile_wanted_cuda(target: Path) -> None:
+    """compile_cuda where the installed torch can use it or $GAN_LT_CUDA_ARCHS asks for it: it takes minutes."""
+    chosen = os.environ.get("GAN_LT_CUDA_ARCHS", "").replace(",", " ").split()
+    if not chosen and find_torch().cuda is None:
+        raise BuildError(
+            "the installed torch has no CUDA; set GAN_LT_CUDA_ARCHS (such as '80 90') to build it anyway"
+        )
+    compile_cuda(target, chosen or CUDA_ARCHITECTURES)
+
+
 def build_ahead(directory: Path | None = None) -> dict[str, Path | str]:
     """Build what can be built here, portable, for a wheel or an editable install.
 
@@ -305,7 +316,7 @@ def build_ahead(directory: Path | None = None) -> dict[str, Path | str]:
     built: dict[str, Path | str] = {}
     for name, compile_library in (
         ("cpu", lambda path: compile_cpu(path, portable=True)),
-        ("cuda", compile_cuda),
+        ("cuda", _compile_wanted_cuda),
     ):
         path = folder / ahead_library(name).name
         for stale in folder.glob(f"gan_lt_{name}-*.so"):
