@@ -223,10 +223,11 @@ def test_noise_gives_a_rare_class_a_higher_rank_in_w() -> None:
 
 def test_registry() -> None:
     context = TermContext(
-        COUNTS,
-        torch.nn.Identity(),
-        6,
-        {"weight": 0.3, "gamma": 0.1, "sigma": 0.2, "beta": 0.5, "start_step": 4},
+        counts=COUNTS,
+        generator=torch.nn.Identity(),
+        conditioning=list,
+        w_dim=6,
+        settings={"weight": 0.3, "gamma": 0.1, "sigma": 0.2, "beta": 0.5, "start_step": 4},
     )
     (term,) = build_terms(["noisytwins"], {"noisytwins": context})
     assert isinstance(term, NoisyTwins)
