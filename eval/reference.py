@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -11,12 +12,25 @@ from eval.distribution import PRDC, DistributionSettings, compare_distributions
 from eval.estimate import mean_of
 from eval.extraction import extract_features
 from eval.extractors import ExtractorContext, build_extractor
-from eval.intra_class import balanced_positions, per_class_distributions
+from eval.intra_class import ClassEstimates, balanced_positions, per_class_distributions
 from eval.report import distance_name
 from eval.sources import SourceOptions, from_arrays, open_source
 from gan_lt.errors import InputError
 
 MEASURES = ("fid", "kid", "prdc", "ifid")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Generated images against the reference.
+
+    Attributes:
+        whole: measures over all images, by name.
+        per_class: the same by class, for classes with enough images.
+    """
+
+    whole: dict[str, float]
+    per_class: dict[str, dict[str, float]]
 
 
 class Reference:
@@ -57,6 +71,12 @@ class Reference:
         Keys: fid, kid, precision, recall, density, coverage, ifid (mean over classes). A class of the
         reference without images, fewer than k + 1 images, or an unknown metric raise InputError.
         """
+        return self.compare(images, labels, metrics).whole
+
+    def compare(self, images: Any, labels: Any, metrics: str = "fid,ifid,prdc") -> Comparison:
+        """As `measure`, and class by class as well: ifid, and with prdc the four of it, where a class has
+        more than k images on both sides.
+        """
         wanted = {name.strip() for name in metrics.split(",")}
         unknown = wanted - set(MEASURES)
         if unknown:
@@ -69,15 +89,26 @@ class Reference:
         found = compare_distributions(self.features, fake, whole, self.settings)
         result = {"fid" if name == "frechet" else name: estimate.value for name, estimate in found.items()}
         result.pop("kid_std", None)
-        if "ifid" in wanted:
+        classes: list[ClassEstimates] = []
+        by_class = ({"frechet"} if "ifid" in wanted else set()) | (wanted & {"prdc"})
+        if by_class:
             size = len(sides.class_names)
             rows = balanced_positions(self.real.labels, size, self.settings.seed)
             fake_rows = [np.flatnonzero(sides.fake.labels == index) for index in range(size)]
-            classes = per_class_distributions(
-                self.features, rows, fake, fake_rows, {"frechet"}, self.settings
-            )
+            classes = per_class_distributions(self.features, rows, fake, fake_rows, by_class, self.settings)
+        if "ifid" in wanted:
             mean = mean_of([row["frechet"] for row in classes])
             if mean is not None:
                 result["ifid"] = mean.value
         order = ("fid", "ifid", "kid", *PRDC)
-        return {name: result[name] for name in order if name in result}
+        return Comparison(
+            {name: result[name] for name in order if name in result},
+            {
+                name: {
+                    "ifid" if key == "frechet" else key: estimate.value
+                    for key, estimate in row.items()
+                    if estimate is not None
+                }
+                for name, row in zip(sides.class_names, classes, strict=False)
+            },
+        )

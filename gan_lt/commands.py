@@ -69,6 +69,11 @@ def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     parser.add_argument("--kimg", metavar="N", type=float, help="thousands of real images to show")
     parser.add_argument("--batch", metavar="N", type=int, help="images a step")
     parser.add_argument("--seed", metavar="N", type=int, help="of weights, data order and latents (0)")
+    parser.add_argument(
+        "--metrics",
+        metavar="A,B",
+        help="measure fid, ifid, kid, prdc every few ticks; keeps the best network",
+    )
     parser.add_argument("--resume", metavar="RUN", type=Path, help="go on with a run; --kimg may lengthen it")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 (cuda where there is one)")
     parser.add_argument("overrides", nargs="*", metavar="name=value", help="any setting by its dotted name")
@@ -115,6 +120,8 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
             options["data.imbalance"] = None
     if args.regularizers is not None:
         options["regularizers"] = [] if args.regularizers == "none" else args.regularizers
+    if args.metrics is not None:
+        options["metrics.names"] = [] if args.metrics == "none" else args.metrics.split(",")
     if args.resume is not None:
         from gan_lt.training.run_directory import open_run
 

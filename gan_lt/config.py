@@ -191,6 +191,46 @@ class TrainingConfig(Section):
         return self.micro_batch or self.batch
 
 
+class MetricsConfig(Section):
+    """What is measured while training, on the averaged generator; the best network is kept in best/."""
+
+    names: tuple[Literal["fid", "ifid", "kid", "prdc"], ...] = Field((), description="none: nothing")
+    ticks: int = Field(5, ge=1, description="ticks between measurements")
+    real: str | None = Field(
+        None,
+        description="images to compare with; none: the held-out split of a named set, else those of training",
+    )
+    features: str = Field(
+        "classifier", description="as for eval: classifier, inception, a TorchScript or ONNX file"
+    )
+    per_class: int = Field(50, ge=6, description="images sampled of every class")
+    best: Literal["fid", "ifid", "kid", "precision", "recall", "density", "coverage"] | None = Field(
+        None,
+        description="by which the best network is chosen; none: ifid if measured, else the first of names",
+    )
+
+    @model_validator(mode="after")
+    def _best_is_measured(self) -> MetricsConfig:
+        if self.best is not None and self.best not in self.measured:
+            raise ValueError(
+                f"best={self.best} is not measured: metrics.names are {', '.join(self.names) or 'none'}"
+            )
+        return self
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The figures that `names` yield."""
+        prdc = ("precision", "recall", "density", "coverage")
+        return tuple(figure for name in self.names for figure in (prdc if name == "prdc" else (name,)))
+
+    @property
+    def deciding(self) -> str | None:
+        """The figure that chooses the best network."""
+        if self.best is not None or not self.names:
+            return self.best
+        return "ifid" if "ifid" in self.names else {"prdc": "coverage"}.get(self.names[0], self.names[0])
+
+
 class TrainConfig(Section):
     """Everything a run needs; `config.yaml` in the run directory holds it."""
 
@@ -208,6 +248,7 @@ class TrainConfig(Section):
     cbgan: CbganConfig = CbganConfig()
     lecam: LecamConfig = LecamConfig()
     training: TrainingConfig = TrainingConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
     @field_validator("regularizers")
     @classmethod
@@ -232,6 +273,8 @@ class TrainConfig(Section):
                 "cbgan.classifier is missing: train one with `gan-lt classifier train --data DATA --outdir DIR` and pass "
                 "cbgan.classifier=DIR"
             )
+        if "ifid" in self.metrics.names and not self.generator.conditional:
+            raise ValueError("metrics.names: ifid needs classes, and generator.conditional=false makes none")
         if "gsr" in self.regularizers and not self.generator.conditional:
             raise ValueError(
                 "regularizers: gsr acts on the class embedding; it needs generator.conditional=true"
@@ -351,7 +394,7 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
         raise InputError(
             f"{dotted}={value}: {dotted} is a section; set one of its keys, as in {dotted}.{next(iter(node[keys[-1]]))}=..."
         )
-    if keys[-1] in ("regularizers", "policy") and isinstance(value, str):
+    if keys[-1] in ("regularizers", "policy", "names") and isinstance(value, str):
         value = [item for item in value.split(",") if item]
     node[keys[-1]] = value
 

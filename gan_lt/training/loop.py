@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -28,6 +29,9 @@ from gan_lt.training.monitor import Averages, Monitor
 from gan_lt.training.state import TrainingState
 from gan_lt.training.step import discriminator_step, generator_step
 
+if TYPE_CHECKING:
+    from gan_lt.training.measuring import Measuring
+
 
 class TrainingDivergedError(InputError):
     """Losses stopped being finite."""
@@ -45,6 +49,7 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
         TrainingDivergedError: a loss is not finite; the last checkpoint is kept.
     """
     settings = config.training
+    measuring = _measuring(config, images, run, console, device)
     if device.type == "cpu" and settings.threads is not None:
         torch.set_num_threads(settings.threads)
     state = TrainingState(config, images, device)
@@ -54,7 +59,11 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
     averages = Averages()
     ticks = state.images_seen // tick_images
     tick_time, tick_start = time.perf_counter(), state.images_seen
-    with Monitor(run) as monitor, training_progress(console) as progress, StopRequest() as stop:
+    with (
+        Monitor(run, state.images_seen) as monitor,
+        training_progress(console) as progress,
+        StopRequest() as stop,
+    ):
         bar = progress.add_task("training", total=total_images, completed=state.images_seen)
         while state.images_seen < total_images and not stop.requested:
             training_step(state, averages)
@@ -69,8 +78,14 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
             for term in state.objective.terms:
                 values.update({f"{term.name}/{key}": value for key, value in term.statistics().items()})
             values["speed/images_per_second"] = (state.images_seen - tick_start) / seconds
+            per_class: dict[str, dict[str, float]] = {}
+            if measuring is not None and (finished or ticks % config.metrics.ticks == 0):
+                measured, per_class = measuring.measure(state.G_ema)
+                values.update({measuring.curve(name): value for name, value in measured.items()})
+                with _writing(run):
+                    measuring.keep_best(state.G_ema, measured, state.images_seen)
             with _writing(run):
-                monitor.log(state.images_seen, values)
+                monitor.log(state.images_seen, values, per_class)
                 monitor.sample_grid(state.G_ema, state.images_seen)
             if finished or ticks % settings.checkpoint_ticks == 0:
                 save(state, run)
@@ -166,6 +181,24 @@ def _resume(state: TrainingState, run: Path, console: Console) -> None:
         raise InputError(
             f"--resume: every checkpoint of {run} is damaged; start a new run, or restore one of them"
         )
+
+
+def _measuring(
+    config: TrainConfig, images: ImageSet, run: Path, console: Console, device: torch.device
+) -> Measuring | None:
+    if not config.metrics.names:
+        return None
+    # not before it is asked for: it loads the whole evaluation
+    from gan_lt.training.measuring import Measuring
+
+    with console.status(f"preparing {', '.join(config.metrics.names)} ({config.metrics.features} features)"):
+        measuring = Measuring(config, images, run, device)
+    console.print(
+        f"every {config.metrics.ticks} ticks: {measuring.description}; the best network by "
+        f"{config.metrics.deciding} is kept in {run / 'best'}",
+        soft_wrap=True,
+    )
+    return measuring
 
 
 def _require_grad(trained: nn.Module, frozen: nn.Module) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import time
 from collections import defaultdict
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,12 +50,14 @@ class Averages:
 class Monitor:
     """Writes a run's statistics and sample grids; a context manager that closes its files."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, images_seen: int = 0) -> None:
+        """images_seen: where training goes on. What was logged behind it, by a run that was killed, is dropped."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.run = run
+        _drop_lines_after(run / "stats.jsonl", images_seen)
         self._stats = open(run / "stats.jsonl", "a", encoding="utf-8")
-        self._tensorboard = SummaryWriter(str(run))
+        self._tensorboard = SummaryWriter(str(run), purge_step=images_seen + 1 if images_seen else None)
         (run / "samples").mkdir(exist_ok=True)
 
     def __enter__(self) -> Monitor:
@@ -64,9 +69,16 @@ class Monitor:
         self._stats.close()
         self._tensorboard.close()
 
-    def log(self, images_seen: int, values: dict[str, float]) -> None:
-        """One line in stats.jsonl and a point on every TensorBoard curve."""
-        line = {"kimg": images_seen / 1000, "time": time.time(), **values}
+    def log(
+        self,
+        images_seen: int,
+        values: dict[str, float],
+        per_class: dict[str, dict[str, float]] | None = None,
+    ) -> None:
+        """One line in stats.jsonl and a point on every TensorBoard curve; figures by class go to the line alone."""
+        line: dict[str, Any] = {"kimg": images_seen / 1000, "time": time.time(), **values}
+        if per_class:
+            line["per_class"] = per_class
         self._stats.write(json.dumps(line) + "\n")
         self._stats.flush()
         for name, value in values.items():
@@ -78,6 +90,25 @@ class Monitor:
         Image.fromarray(grid).save(self.run / "samples" / f"kimg-{images_seen // 1000:06d}.png")
         pixels = grid if grid.ndim == 3 else grid[:, :, None]
         self._tensorboard.add_image("samples", pixels, images_seen, dataformats="HWC")  # type: ignore[no-untyped-call]
+
+
+def _drop_lines_after(path: Path, images_seen: int) -> None:
+    """Rewrite a stats.jsonl without torn lines and those of steps that will be made again."""
+    if not path.is_file():
+        return
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if _kimg(line) * 1000 <= images_seen + 0.5]
+    if kept != lines:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text("".join(kept), encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def _kimg(line: str) -> float:
+    try:
+        return float(json.loads(line)["kimg"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def sample_grid(generator: Generator, columns: int = _GRID_COLUMNS) -> NDArray[np.uint8]:
