@@ -6,15 +6,20 @@ import argparse
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from gan_lt.config import build_config, preset_names, preset_values, validate
+from gan_lt.config import TrainConfig, build_config, preset_names, preset_values, validate
 from gan_lt.data.opening import NAMED_SETS
 from gan_lt.errors import InputError
 from gan_lt.progress import images_progress
+
+if TYPE_CHECKING:
+    import torch
 
 console = Console(stderr=True)
 
@@ -24,7 +29,7 @@ def run_command(command: Callable[[Sequence[str]], int], arguments: Sequence[str
     try:
         return command(arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _print_error(str(error))
         return 2
     except BrokenPipeError:
         # whoever read our output has seen enough; the interpreter must not complain when it flushes at exit
@@ -33,6 +38,14 @@ def run_command(command: Callable[[Sequence[str]], int], arguments: Sequence[str
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _print_error(message: str) -> None:
+    """One line on standard error; of several processes with the same complaint, only the first is heard."""
+    number = int(os.environ.get("RANK", "0"))
+    if number:
+        time.sleep(2)  # torchrun ends us meanwhile if process 0 has failed, too
+    print(f"error: {message}" if number == 0 else f"error in process {number}: {message}", file=sys.stderr)
 
 
 def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
@@ -144,28 +157,47 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
         config = build_config(args.preset or "custom", options, args.overrides)
 
     from cuda_ops import backend_info
-    from gan_lt.training import create_run, open_training_set, train
     from gan_lt.training.device import choose_device
+    from gan_lt.training.distributed import process_group
 
     device = choose_device(args.device)
     with console.status("preparing the kernels (compiled once for this machine)"):
         backend_info()
+    with process_group(device):
+        return _train(args, config, device)
+
+
+def _train(args: argparse.Namespace, config: TrainConfig, device: torch.device) -> tuple[Path, bool]:
+    """Open the data, make or reopen the run, train: in every process of a distributed run."""
+    from gan_lt.processes import is_main, text_from_main, world_size
+    from gan_lt.training import create_run, open_training_set, train
+    from gan_lt.training.distributed import check_batch, remember_launch, restarted_run
+
+    console.quiet = not is_main()
+    note = check_batch(config)
     images = open_training_set(config.data)
     if images.skipped:
         console.print(f"skipped {len(images.skipped)} unreadable images: {', '.join(images.skipped[:5])}")
-    run = args.resume if args.resume is not None else create_run(args.outdir, config, args.name)
+    run = args.resume
+    if run is None and is_main():
+        run = restarted_run(args.outdir)
+        if run is None:
+            run = create_run(args.outdir, config, args.name)
+            remember_launch(run)
+    run = Path(text_from_main(str(run)))
     counts = images.counts
     console.print(
         f"{run}: {len(images):,} images, {images.num_classes} classes ({counts.max()} to {counts.min()} images), "
         f"{images.resolution}x{images.resolution}x{images.channels}; {config.preset}"
-        f"{' with ' + ', '.join(config.regularizers) if config.regularizers else ''}",
+        f"{' with ' + ', '.join(config.regularizers) if config.regularizers else ''}"
+        f"{f'; {world_size()} processes' if world_size() > 1 else ''}{f', {note}' if note else ''}",
         soft_wrap=True,
     )
     try:
         return run, train(config, images, run, console, device)
     except InputError:
         # bad input that only showed when the networks and methods were built: leave no empty run behind
-        if args.resume is None and not (run / "stats.jsonl").exists():
+        if args.resume is None and is_main() and not (run / "stats.jsonl").exists():
             shutil.rmtree(run)
         raise
 

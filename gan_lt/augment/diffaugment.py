@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_lt.processes import draw_rows
+
 
 def diff_augment(images: Tensor, policy: tuple[str, ...] = ("color", "translation", "cutout")) -> Tensor:
     """Augment a batch, each image with its own draw.
@@ -32,7 +34,12 @@ def diff_augment(images: Tensor, policy: tuple[str, ...] = ("color", "translatio
 
 
 def _draw(images: Tensor) -> Tensor:
-    return torch.rand(len(images), 1, 1, 1, device=images.device, dtype=images.dtype)
+    return draw_rows(lambda n: torch.rand(n, 1, 1, 1, device=images.device, dtype=images.dtype), len(images))
+
+
+def _draw_offsets(images: Tensor, low: int, high: int) -> Tensor:
+    """Whole numbers [N, 1] from low to high - 1."""
+    return draw_rows(lambda n: torch.randint(low, high, [n, 1], device=images.device), len(images))
 
 
 def brightness(images: Tensor) -> Tensor:
@@ -58,8 +65,8 @@ def translation(images: Tensor, ratio: float = 0.125) -> Tensor:
     """Shift by up to `ratio` of the size in whole pixels; what comes in is 0 (mid-grey)."""
     n, _, h, w = images.shape
     reach_y, reach_x = int(h * ratio + 0.5), int(w * ratio + 0.5)
-    dy = torch.randint(-reach_y, reach_y + 1, [n, 1], device=images.device)
-    dx = torch.randint(-reach_x, reach_x + 1, [n, 1], device=images.device)
+    dy = _draw_offsets(images, -reach_y, reach_y + 1)
+    dx = _draw_offsets(images, -reach_x, reach_x + 1)
     rows = (torch.arange(h, device=images.device) + dy + reach_y)[:, None, :, None]
     columns = (torch.arange(w, device=images.device) + dx + reach_x)[:, None, None, :]
     padded = F.pad(images, [reach_x, reach_x, reach_y, reach_y])
@@ -70,12 +77,12 @@ def translation(images: Tensor, ratio: float = 0.125) -> Tensor:
 
 def cutout(images: Tensor, ratio: float = 0.5) -> Tensor:
     """Set a square of `ratio` of the size, centred anywhere, to 0 (mid-grey)."""
-    n, _, h, w = images.shape
+    _, _, h, w = images.shape
     size_y, size_x = int(h * ratio + 0.5), int(w * ratio + 0.5)
     y = torch.arange(h, device=images.device)
     x = torch.arange(w, device=images.device)
-    top = torch.randint(0, h + (1 - size_y % 2), [n, 1], device=images.device) - size_y // 2
-    left = torch.randint(0, w + (1 - size_x % 2), [n, 1], device=images.device) - size_x // 2
+    top = _draw_offsets(images, 0, h + (1 - size_y % 2)) - size_y // 2
+    left = _draw_offsets(images, 0, w + (1 - size_x % 2)) - size_x // 2
     hit_y = (y >= top) & (y < top + size_y)
     hit_x = (x >= left) & (x < left + size_x)
     keep = ~(hit_y[:, :, None] & hit_x[:, None, :])

@@ -34,7 +34,7 @@ class BatchLoader:
 
     A set in memory is indexed as one tensor; any other is decoded by ``num_workers`` processes that work
     ahead, or in the caller's own threads with 0 of them. What comes does not depend on the number of workers,
-    and with P processes of a distributed run, process r gets images r*B to (r+1)*B of a batch of P*B.
+    and with P processes of a distributed run, process r gets images r*B to (r+1)*B of a batch of P*B, or its `rows`.
 
     Args:
         image_set: where the pixels come from.
@@ -46,9 +46,10 @@ class BatchLoader:
         device: where the batches are wanted. A set in memory is kept there whole.
         rank: r, this process's number in a distributed run.
         world_size: P, the number of processes.
+        rows: [B], which images of a batch of P*B this process gets; None: the r-th stretch of B.
 
     Raises:
-        InputError: a batch size, a number of workers or a rank that is not possible.
+        InputError: a batch size, a number of workers, a rank or rows that are not possible.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class BatchLoader:
         device: torch.device | str = "cpu",
         rank: int = 0,
         world_size: int = 1,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch size {batch_size} is not possible: it must be 1 or more")
@@ -78,6 +80,14 @@ class BatchLoader:
         self.num_workers = num_workers
         self.device = torch.device(device)
         self.rank, self.world_size = rank, world_size
+        self._rows = np.arange(rank * batch_size, (rank + 1) * batch_size) if rows is None else rows
+        if (
+            len(self._rows) != batch_size
+            or not 0 <= min(self._rows) <= max(self._rows) < batch_size * world_size
+        ):
+            raise InputError(
+                f"rows {self._rows.tolist()!s:.80} are not {batch_size} of a batch of {batch_size * world_size}"
+            )
         self._drawn = 0
         self._state: dict[str, Any] | None = None  # of the last batch handed out, where workers are ahead
         self._planned: deque[_Plan] = deque()
@@ -138,11 +148,10 @@ class BatchLoader:
 
     def _plan(self, *, with_state: bool = False) -> _Plan:
         total = self.batch_size * self.world_size
-        mine = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
-        indices = self.sampler.next_indices(total)[mine]
+        indices = self.sampler.next_indices(total)[self._rows]
         mirrored = np.zeros(self.batch_size, dtype=bool)
         if self.horizontal_flips:
-            mirrored = uniform_numbers(self.seed, _FLIP_STREAM, self._drawn, total)[mine] < 0.5
+            mirrored = uniform_numbers(self.seed, _FLIP_STREAM, self._drawn, total)[self._rows] < 0.5
         self._drawn += total
         return _Plan(indices, mirrored, self._state_now() if with_state else {})
 

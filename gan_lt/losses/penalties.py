@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from gan_lt.processes import draw_rows, mean_over_processes
+
 
 def gradient_penalty(images: Tensor, logits: Tensor) -> Tensor:
     """|| d logits / d images ||^2 for every image, [N]: R1 on real images, R2 on generated ones.
@@ -40,9 +42,11 @@ class PathLength(nn.Module):
 
     def forward(self, images: Tensor, ws: Tensor) -> Tensor:
         """Images [N, C, H, W] made from ws [N, num_ws, w_dim], which require grad -> penalties [N]."""
-        noise = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
+        shape, device, dtype = images.shape[1:], images.device, images.dtype
+        noise = draw_rows(lambda rows: torch.randn([rows, *shape], device=device, dtype=dtype), len(images))
+        noise = noise / math.sqrt(images.shape[2] * images.shape[3])
         (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
         lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()
-        mean = self.mean.lerp(lengths.detach().mean(), self.decay)
+        mean = self.mean.lerp(mean_over_processes(lengths.detach().mean()), self.decay)
         self.mean.copy_(mean)
         return (lengths - mean).square()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_lt.models.layers import ClassEmbedding, FullyConnected, normalize_2nd_moment
+from gan_lt.processes import mean_over_processes
 
 
 class MappingNetwork(nn.Module):
@@ -82,7 +83,7 @@ class MappingNetwork(nn.Module):
     @torch.no_grad()
     def track_w_avg(self, w: Tensor) -> None:
         """Move the running mean of w towards the mean of this batch; w: [N, w_dim]."""
-        self.w_avg.lerp_(w.detach().float().mean(dim=0), 1 - self.w_avg_beta)
+        self.w_avg.lerp_(mean_over_processes(w.detach().float().mean(dim=0)), 1 - self.w_avg_beta)
 
     def truncate(self, ws: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
         """Pull ws [N, num_ws, w_dim] towards the mean w: psi 1 changes nothing, 0 gives the mean.

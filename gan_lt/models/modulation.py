@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cuda_ops import bias_act, modulated_epilogue, setup_filter
 from gan_lt.models.layers import FullyConnected, resampling_conv2d
+from gan_lt.processes import draw_rows
 
 
 class ModulatedConv2d(nn.Module):
@@ -65,7 +66,10 @@ class ModulatedConv2d(nn.Module):
         if not self.noise_inputs:
             noise_mode = "none"
         if noise_mode == "random":
-            noise = torch.randn(len(x), 1, self.resolution, self.resolution, device=x.device, dtype=x.dtype)
+            noise = draw_rows(
+                lambda n: torch.randn(n, 1, self.resolution, self.resolution, device=x.device, dtype=x.dtype),
+                len(x),
+            )
         elif noise_mode == "const":
             noise = self.noise_const.to(x.dtype)
         return modulated_epilogue(

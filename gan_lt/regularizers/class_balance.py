@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self, get_args
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from gan_lt.errors import InputError
+from gan_lt.processes import gather_rows, mean_over_processes
 from gan_lt.regularizers.term import StepBatch, Term
 
 StatisticsForm = Literal["convex", "decay"]
@@ -138,10 +139,8 @@ class ClassStatistics(nn.Module):
 
     @torch.no_grad()
     def end_cycle(self) -> Self:
-        """Bring what was gathered, by all processes of a distributed run, into N_k and begin the next cycle."""
+        """Bring what was gathered into N_k and begin the next cycle."""
         c = self.gathered.to(self.counts.dtype)
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(c)
         old = 1 - self.decay if self.form == "convex" else self.decay
         new = self.decay if self.form == "convex" else 1.0
         updated = (old * self.counts + new * c).clamp(min=1)
@@ -208,10 +207,12 @@ class ClassBalance(Term):
             self.class_statistics.end_cycle()
             self._ended_at = batch.step
         logits = self.classifier(batch.fake).float()
-        seen_as = logits.detach().argmax(dim=1)
+        seen_as = gather_rows(logits.detach().argmax(dim=1))
         self.class_statistics.gather(seen_as)
         self.recent.index_add_(0, seen_as, torch.ones_like(seen_as))
-        return weighted_negative_entropy(logits.softmax(dim=1), self.class_statistics.counts)
+        # one mean over the batch of all processes: the entropy is not linear in it
+        probs = mean_over_processes(logits.softmax(dim=1).mean(dim=0, keepdim=True))
+        return weighted_negative_entropy(probs, self.class_statistics.counts)
 
     def statistics(self) -> dict[str, float]:
         """Of the images since the last call: KL(histogram || uniform); N_k of each class, for up to 20 classes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gan_lt.processes import mean_over_processes
 from gan_lt.regularizers.term import StepBatch, Term
 
 
@@ -61,8 +62,8 @@ class LeCam(Term):
         with torch.no_grad():
             # the first batch sets the means: from zero they would pull the logits to zero for hundreds of steps
             keep = self.decay * self.started
-            self.real_ema.mul_(keep).add_((1 - keep) * batch.real_logits.float().mean())
-            self.fake_ema.mul_(keep).add_((1 - keep) * batch.fake_logits.float().mean())
+            self.real_ema.mul_(keep).add_((1 - keep) * mean_over_processes(batch.real_logits.float().mean()))
+            self.fake_ema.mul_(keep).add_((1 - keep) * mean_over_processes(batch.fake_logits.float().mean()))
             self.started.fill_(1)
         # copies: the means change in the next round, before this one's backward pass has to be over
         return lecam_loss(batch.real_logits, batch.fake_logits, self.real_ema.clone(), self.fake_ema.clone())

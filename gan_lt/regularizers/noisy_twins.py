@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gan_lt.processes import gather_rows
 from gan_lt.regularizers.class_weights import inverse_effective_weights
 from gan_lt.regularizers.term import Latents, Phase, StepBatch, Term
 
@@ -112,5 +113,5 @@ class NoisyTwins(Term):
     def generator_loss(self, batch: StepBatch) -> Tensor | None:
         if batch.step < self.start_step or self.weight == 0 or batch.latents.embedding_noise is None:
             return None
-        w_a, w_b = batch.w.chunk(2)
+        w_a, w_b = gather_rows(batch.w).chunk(2)
         return noisy_twins_loss(w_a, w_b, self.gamma)

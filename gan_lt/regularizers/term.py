@@ -12,6 +12,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from gan_lt.processes import take_rows
+
 Phase = Literal["generator", "discriminator"]
 
 
@@ -28,6 +30,11 @@ class Latents:
     y: Tensor | None
     embedding_noise: Tensor | None = None
     origin: Tensor | None = None
+
+    def own_rows(self) -> Latents:
+        """Of the latents of the whole batch, those of this process."""
+        taken = (None if x is None else take_rows(x) for x in (self.y, self.embedding_noise, self.origin))
+        return Latents(take_rows(self.z), *taken)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from gan_lt.errors import InputError
+from gan_lt.training.distributed import local_rank
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -14,7 +15,7 @@ def choose_device(name: str | None) -> torch.device:
         InputError: a name torch doesn't know, or a CUDA device that isn't there.
     """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:

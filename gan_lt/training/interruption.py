@@ -7,6 +7,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from gan_lt.training.distributed import launched_by_torchrun
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -31,7 +33,11 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        self._restore()
+        if launched_by_torchrun():
+            # torchrun passes a Ctrl-C, which we have had from the terminal already, on as a SIGTERM
+            signal.signal(number, self._previous.pop(signal.Signals(number)))
+        else:
+            self._restore()
 
     def _restore(self) -> None:
         while self._previous:

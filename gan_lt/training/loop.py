@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
+from gan_lt.processes import any_process, average_gradients, is_main, mean_over_processes
 from gan_lt.progress import training_progress
 from gan_lt.training.checkpoint import (
     DamagedCheckpointError,
@@ -49,7 +50,7 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
         TrainingDivergedError: a loss is not finite; the last checkpoint is kept.
     """
     settings = config.training
-    measuring = _measuring(config, images, run, console, device)
+    measuring = _measuring(config, images, run, console, device) if is_main() else None
     if device.type == "cpu" and settings.threads is not None:
         torch.set_num_threads(settings.threads)
     state = TrainingState(config, images, device)
@@ -60,15 +61,18 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
     ticks = state.images_seen // tick_images
     tick_time, tick_start = time.perf_counter(), state.images_seen
     with (
-        Monitor(run, state.images_seen) as monitor,
+        Monitor(run, state.images_seen) if is_main() else nullcontext() as monitor,
         training_progress(console) as progress,
         StopRequest() as stop,
     ):
         bar = progress.add_task("training", total=total_images, completed=state.images_seen)
-        while state.images_seen < total_images and not stop.requested:
+        stopped = False
+        while state.images_seen < total_images and not stopped:
             training_step(state, averages)
             progress.update(bar, completed=min(state.images_seen, total_images))
-            finished = state.images_seen >= total_images or stop.requested
+            # together: a process that stopped alone would leave the others waiting for its gradients
+            stopped = any_process(stop.requested)
+            finished = state.images_seen >= total_images or stopped
             if state.images_seen // tick_images == ticks and not finished:
                 continue
             ticks = state.images_seen // tick_images
@@ -84,17 +88,18 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
                 values.update({measuring.curve(name): value for name, value in measured.items()})
                 with _writing(run):
                     measuring.keep_best(state.G_ema, measured, state.images_seen)
-            with _writing(run):
-                monitor.log(state.images_seen, values, per_class)
-                monitor.sample_grid(state.G_ema, state.images_seen)
+            if monitor is not None:
+                with _writing(run):
+                    monitor.log(state.images_seen, values, per_class)
+                    monitor.sample_grid(state.G_ema, state.images_seen)
             if finished or ticks % settings.checkpoint_ticks == 0:
                 save(state, run)
             tick_time, tick_start = time.perf_counter(), state.images_seen
-    if stop.requested:
+    if stopped:
         console.print(
             f"stopped at {state.images_seen / 1000:.1f} kimg; go on with: python train.py --resume {run}"
         )
-    return not stop.requested
+    return not stopped
 
 
 def training_step(state: TrainingState, averages: Averages) -> None:
@@ -117,6 +122,7 @@ def training_step(state: TrainingState, averages: Averages) -> None:
         )
         (losses["loss"] / rounds).backward()  # type: ignore[no-untyped-call]
         averages.add("D", losses)
+    average_gradients(state.D.parameters())
     state.optimizer_d.step()
 
     _require_grad(state.G, state.D)
@@ -135,6 +141,7 @@ def training_step(state: TrainingState, averages: Averages) -> None:
         )
         (losses["loss"] / rounds).backward()  # type: ignore[no-untyped-call]
         averages.add("G", losses)
+    average_gradients(state.G.parameters())
     state.optimizer_g.step()
 
     state.step += 1
@@ -149,6 +156,9 @@ def save(state: TrainingState, run: Path) -> None:
     Raises:
         InputError: the folder can't be written; earlier checkpoints are intact.
     """
+    _check_agreement(state)
+    if not is_main():
+        return
     with _writing(run):
         save_checkpoint(
             run / "checkpoints", state.state_dict(), state.images_seen, state.config.training.keep_checkpoints
@@ -199,6 +209,15 @@ def _measuring(
         soft_wrap=True,
     )
     return measuring
+
+
+def _check_agreement(state: TrainingState) -> None:
+    """Every process must hold the same weights; a sum of each tells, and costs nothing beside a checkpoint."""
+    sums = torch.stack([weight.detach().double().sum() for weight in state.G_ema.parameters()])
+    if not torch.allclose(mean_over_processes(sums), sums, rtol=1e-12, atol=0):
+        raise RuntimeError(
+            f"the processes hold different weights after {state.images_seen} images; the last checkpoint is good: resume from it"
+        )
 
 
 def _require_grad(trained: nn.Module, frozen: nn.Module) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_lt.models import Generator
+from gan_lt.processes import mean_over_processes
 from gan_lt.sampling.grid import class_grid
 from gan_lt.sampling.images import sample_images
 
@@ -40,8 +41,11 @@ class Averages:
             self._counts[key] += 1
 
     def take(self) -> dict[str, float]:
-        """The means since the last call."""
-        means = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
+        """The means since the last call, over all processes."""
+        if not self._sums:
+            return {}
+        sums = mean_over_processes(torch.stack([total.float() for total in self._sums.values()])).tolist()
+        means = {key: total / self._counts[key] for key, total in zip(self._sums, sums, strict=True)}
         self._sums.clear()
         self._counts.clear()
         return means

@@ -15,7 +15,9 @@ from gan_lt.data import BatchLoader, ImageSet, sampler_for
 from gan_lt.errors import InputError
 from gan_lt.losses import ADVERSARIAL_LOSSES, PathLength
 from gan_lt.models import Discriminator, Generator
+from gan_lt.processes import gather_rows, keep_groups_of, own_rows, rank, world_size
 from gan_lt.regularizers import Latents, TermContext, build_terms
+from gan_lt.training.distributed import check_batch
 from gan_lt.training.step import Objective
 
 
@@ -30,6 +32,7 @@ class TrainingState:
 
     def __init__(self, config: TrainConfig, images: ImageSet, device: torch.device) -> None:
         self.config, self.device = config, device
+        keep_groups_of(config.discriminator.mbstd_group_size)
         torch.manual_seed(config.training.seed)
         self.G, self.D = build_networks(config, images)
         if device.type == "cpu":
@@ -68,16 +71,21 @@ class TrainingState:
             path_length_weight=config.loss.path_length_weight,
             style_mixing=config.training.style_mixing,
         )
+        check_batch(config)
+        rows = own_rows(config.training.round)
         self.loader = BatchLoader(
             images,
             sampler_for(
                 images, config.data.sampler, beta=config.data.sampler_beta, seed=config.training.seed
             ),
-            config.training.round,
+            len(rows),
             horizontal_flips=config.data.horizontal_flips,
             seed=config.training.seed,
             num_workers=config.data.workers,
             device=device,
+            rank=rank(),
+            world_size=world_size(),
+            rows=rows,
         )
         self.fingerprint = images.fingerprint()
         self._class_weights = torch.as_tensor(images.counts, dtype=torch.float32, device=device)
@@ -87,17 +95,22 @@ class TrainingState:
         self.images_seen = 0
 
     def draw_latents(self, labels: Tensor | None = None) -> Latents:
-        """Latents of one round: standard normal z, and classes as configured (or as given)."""
+        """Latents of one round of all processes: standard normal z, and classes as configured.
+
+        labels: int64 [rows of this process], to be used instead.
+        """
         n = self.config.training.round
         z = torch.randn(n, self.G.z_dim, device=self.device)
         if not self.config.generator.conditional:
             return Latents(z, None)
         if labels is None:
             labels = torch.multinomial(self._class_weights, n, replacement=True)
+        else:
+            labels = gather_rows(labels)
         return Latents(z, labels)
 
     def next_real(self) -> tuple[Tensor, Tensor]:
-        """(images [N, C, H, W] float32 in [-1, 1], labels int64 [N])."""
+        """(images [N, C, H, W] float32 in [-1, 1], labels int64 [N]): this process's rows of a round."""
         images, labels = next(self.loader)
         return images.to(self.device, torch.float32) / 127.5 - 1, labels.to(self.device)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gan_lt.losses import AdversarialLoss, PathLength, gradient_penalty
 from gan_lt.models import Discriminator, Generator
+from gan_lt.processes import draw_rows, gather_rows
 from gan_lt.regularizers import Latents, Phase, StepBatch, Term
 
 
@@ -34,10 +35,10 @@ class Objective:
 
 
 def prepare_latents(objective: Objective, latents: Latents, phase: Phase, step: int) -> Latents:
-    """Latents as every term wants them, in order."""
+    """Latents of the whole batch as every term wants them, in order -> this process's rows of them."""
     for term in objective.terms:
         latents = term.prepare(latents, phase, step)
-    return latents
+    return latents.own_rows()
 
 
 def run_generator(G: Generator, latents: Latents, style_mixing: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,10 +46,12 @@ def run_generator(G: Generator, latents: Latents, style_mixing: float) -> tuple[
     w = G.mapping.style(latents.z, latents.y, latents.embedding_noise)
     ws = G.mapping.broadcast(w)
     if style_mixing > 0:
-        other = G.mapping.style(torch.randn_like(latents.z), latents.y, latents.embedding_noise)
+        n, device = len(w), w.device
+        z = draw_rows(lambda rows: torch.randn(rows, G.z_dim, device=device), n)
+        other = G.mapping.style(z, latents.y, latents.embedding_noise)
         # an image without mixing has its cutoff behind the last layer
-        cutoff = torch.randint(1, G.num_ws, [len(w), 1, 1], device=w.device)
-        mixed = torch.rand([len(w), 1, 1], device=w.device) < style_mixing
+        cutoff = draw_rows(lambda rows: torch.randint(1, G.num_ws, [rows, 1, 1], device=device), n)
+        mixed = draw_rows(lambda rows: torch.rand([rows, 1, 1], device=device), n) < style_mixing
         cutoff = torch.where(mixed, cutoff, G.num_ws)
         layer = torch.arange(G.num_ws, device=w.device)[None, :, None]
         ws = torch.where(layer < cutoff, ws, other.unsqueeze(1))
@@ -136,7 +139,7 @@ def generator_step(
     logits_real = None
     if latents.origin is not None and real is not None and labels is not None:
         # real and generated images are compared pair by pair, so both follow the terms' rearrangement
-        real, labels = real[latents.origin], labels[latents.origin]
+        real, labels = gather_rows(real)[latents.origin], gather_rows(labels)[latents.origin]
     y_real = None if latents.y is None else labels
     if objective.adversarial.relativistic and real is not None:
         with torch.no_grad():
