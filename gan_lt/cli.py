@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ _COMMANDS = {
     "classifier": "train a long-tail classifier, which CBGAN needs",
     "dataset": "inspect or convert an image set",
     "import": "turn a StyleGAN2-ADA .pkl into networks of ours; runs no code from it",
-    "doctor": "print which kernels run here, and why not if not",
+    "doctor": "print which kernels run here; what ails a run",
 }
 
 
@@ -52,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run_command(lambda a: import_command(a, "gan-lt import"), rest)
     if command == "doctor":
-        return run_command(_doctor, rest)
+        from gan_lt.doctor import doctor_command
+
+        return run_command(doctor_command, rest)
     from eval.command import main as evaluate
 
     return evaluate(rest)
@@ -64,14 +65,6 @@ def _dataset(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="gan-lt dataset", description="Inspect or convert an image set.")
     add_dataset_arguments(parser)
     return run_dataset_command(parser.parse_args(arguments))
-
-
-def _doctor(arguments: Sequence[str]) -> int:
-    from cuda_ops import backend_info
-
-    argparse.ArgumentParser(prog="gan-lt doctor", description=_COMMANDS["doctor"]).parse_args(arguments)
-    print(json.dumps(backend_info(), indent=2))
-    return 0
 
 
 if __name__ == "__main__":

@@ -48,5 +48,6 @@ class PathLength(nn.Module):
         (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
         lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()
         mean = self.mean.lerp(mean_over_processes(lengths.detach().mean()), self.decay)
-        self.mean.copy_(mean)
+        # a step that overflowed is skipped; it must not stay here either
+        self.mean.copy_(torch.where(torch.isfinite(mean), mean, self.mean))
         return (lengths - mean).square()

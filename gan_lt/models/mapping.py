@@ -83,7 +83,9 @@ class MappingNetwork(nn.Module):
     @torch.no_grad()
     def track_w_avg(self, w: Tensor) -> None:
         """Move the running mean of w towards the mean of this batch; w: [N, w_dim]."""
-        self.w_avg.lerp_(mean_over_processes(w.detach().float().mean(dim=0)), 1 - self.w_avg_beta)
+        mean = mean_over_processes(w.detach().float().mean(dim=0))
+        # a step that overflowed is skipped; it must not stay here either
+        self.w_avg.lerp_(torch.where(torch.isfinite(mean), mean, self.w_avg), 1 - self.w_avg_beta)
 
     def truncate(self, ws: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
         """Pull ws [N, num_ws, w_dim] towards the mean w: psi 1 changes nothing, 0 gives the mean.

@@ -62,9 +62,13 @@ class LeCam(Term):
         with torch.no_grad():
             # the first batch sets the means: from zero they would pull the logits to zero for hundreds of steps
             keep = self.decay * self.started
-            self.real_ema.mul_(keep).add_((1 - keep) * mean_over_processes(batch.real_logits.float().mean()))
-            self.fake_ema.mul_(keep).add_((1 - keep) * mean_over_processes(batch.fake_logits.float().mean()))
-            self.started.fill_(1)
+            means = torch.stack([batch.real_logits.float().mean(), batch.fake_logits.float().mean()])
+            real, fake = mean_over_processes(means)
+            # a step that overflowed is skipped; it must not stay here either
+            usable = torch.isfinite(real) & torch.isfinite(fake)
+            self.real_ema.copy_(torch.where(usable, keep * self.real_ema + (1 - keep) * real, self.real_ema))
+            self.fake_ema.copy_(torch.where(usable, keep * self.fake_ema + (1 - keep) * fake, self.fake_ema))
+            self.started.copy_(torch.where(usable, 1.0, self.started))
         # copies: the means change in the next round, before this one's backward pass has to be over
         return lecam_loss(batch.real_logits, batch.fake_logits, self.real_ema.clone(), self.fake_ema.clone())
 

@@ -25,8 +25,10 @@ from gan_lt.training.checkpoint import (
     save_checkpoint,
 )
 from gan_lt.training.ema import ema_decay, update_ema
+from gan_lt.training.guard import LIMIT, StepGuard
 from gan_lt.training.interruption import StopRequest
 from gan_lt.training.monitor import Averages, Monitor
+from gan_lt.training.run_directory import exclusive
 from gan_lt.training.state import TrainingState
 from gan_lt.training.step import discriminator_step, generator_step
 
@@ -47,8 +49,14 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
         True when the run is complete, False when it was asked to stop (a checkpoint is written either way).
 
     Raises:
-        TrainingDivergedError: a loss is not finite; the last checkpoint is kept.
+        TrainingDivergedError: many steps in a row were not finite; the last checkpoint is kept.
+        InputError: another process trains in `run`, or its checkpoints are of other images or all damaged.
     """
+    with exclusive(run) if is_main() else nullcontext():
+        return _train(config, images, run, console, device)
+
+
+def _train(config: TrainConfig, images: ImageSet, run: Path, console: Console, device: torch.device) -> bool:
     settings = config.training
     measuring = _measuring(config, images, run, console, device) if is_main() else None
     if device.type == "cpu" and settings.threads is not None:
@@ -57,7 +65,7 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
     _resume(state, run, console)
     total_images = round(settings.kimg * 1000)
     tick_images = max(1, round(settings.tick_kimg * 1000))
-    averages = Averages()
+    averages, guard = Averages(), state.guard
     ticks = state.images_seen // tick_images
     tick_time, tick_start = time.perf_counter(), state.images_seen
     with (
@@ -77,8 +85,9 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
                 continue
             ticks = state.images_seen // tick_images
             seconds = time.perf_counter() - tick_time
-            values = averages.take()
-            _check_finite(values, run)
+            values, not_finite = averages.take()
+            values.update({f"{network}/skipped_steps": count for network, count in guard.take().items()})
+            _check_progress(guard, not_finite, run, 2 if finished else LIMIT)
             for term in state.objective.terms:
                 values.update({f"{term.name}/{key}": value for key, value in term.statistics().items()})
             values["speed/images_per_second"] = (state.images_seen - tick_start) / seconds
@@ -92,7 +101,8 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
                 with _writing(run):
                     monitor.log(state.images_seen, values, per_class)
                     monitor.sample_grid(state.G_ema, state.images_seen)
-            if finished or ticks % settings.checkpoint_ticks == 0:
+            # not while step after step is skipped: what is kept must be good
+            if finished or (ticks % settings.checkpoint_ticks == 0 and guard.longest() < 2):
                 save(state, run)
             tick_time, tick_start = time.perf_counter(), state.images_seen
     if stopped:
@@ -123,7 +133,7 @@ def training_step(state: TrainingState, averages: Averages) -> None:
         (losses["loss"] / rounds).backward()  # type: ignore[no-untyped-call]
         averages.add("D", losses)
     average_gradients(state.D.parameters())
-    state.optimizer_d.step()
+    state.guard.step("D", state.optimizer_d, state.D.parameters())
 
     _require_grad(state.G, state.D)
     state.optimizer_g.zero_grad(set_to_none=True)
@@ -142,7 +152,7 @@ def training_step(state: TrainingState, averages: Averages) -> None:
         (losses["loss"] / rounds).backward()  # type: ignore[no-untyped-call]
         averages.add("G", losses)
     average_gradients(state.G.parameters())
-    state.optimizer_g.step()
+    state.guard.step("G", state.optimizer_g, state.G.parameters())
 
     state.step += 1
     state.images_seen += config.training.batch
@@ -225,10 +235,15 @@ def _require_grad(trained: nn.Module, frozen: nn.Module) -> None:
     frozen.requires_grad_(False)
 
 
-def _check_finite(values: dict[str, float], run: Path) -> None:
-    for name, value in values.items():
-        if value != value or value in (float("inf"), float("-inf")):
-            raise TrainingDivergedError(
-                f"{run}: {name} is {value}, so training has diverged; the last checkpoint is kept: raise loss.r1_gamma or lower "
-                f"optimizer.*_lr"
-            )
+def _check_progress(guard: StepGuard, not_finite: dict[str, int], run: Path, limit: int) -> None:
+    """End a training in which step after step had to be skipped, naming what was not finite."""
+    in_a_row = guard.longest()
+    if in_a_row < limit:
+        return
+    # the totals are not finite because a part of them is
+    parts = [name for name in not_finite if not name.endswith("/loss")]
+    culprits = ", ".join(parts) or "a gradient"
+    raise TrainingDivergedError(
+        f"{run}: the last {in_a_row} steps had to be skipped, for {culprits} was not finite; the last checkpoint is kept: "
+        f"raise loss.r1_gamma or lower optimizer.generator_lr and optimizer.discriminator_lr"
+    )

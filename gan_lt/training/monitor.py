@@ -27,28 +27,42 @@ _GRID_ROWS = 20
 
 
 class Averages:
-    """Means of scalars over a tick, added up on the device so that no step waits for the host."""
+    """Means of scalars over a tick, added up on the device so that no step waits for the host.
+
+    A value that is not finite is left out of its mean and counted.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = defaultdict(int)
+        self._not_finite: dict[str, Tensor] = {}
 
     def add(self, prefix: str, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
             key = f"{prefix}/{name}"
-            value = value.detach()
-            self._sums[key] = self._sums[key] + value if key in self._sums else value.clone()
+            value = value.detach().float()
+            finite = torch.isfinite(value)
+            value, missing = torch.where(finite, value, 0.0), (~finite).float()
+            self._sums[key] = self._sums[key] + value if key in self._sums else value
+            self._not_finite[key] = self._not_finite[key] + missing if key in self._not_finite else missing
             self._counts[key] += 1
 
-    def take(self) -> dict[str, float]:
-        """The means since the last call, over all processes."""
+    def take(self) -> tuple[dict[str, float], dict[str, int]]:
+        """Means since the last call over all processes, and how often each was not finite (where it ever was)."""
         if not self._sums:
-            return {}
-        sums = mean_over_processes(torch.stack([total.float() for total in self._sums.values()])).tolist()
-        means = {key: total / self._counts[key] for key, total in zip(self._sums, sums, strict=True)}
+            return {}, {}
+        both = torch.stack([torch.stack([self._sums[key], self._not_finite[key]]) for key in self._sums])
+        rows = dict(zip(self._sums, mean_over_processes(both).tolist(), strict=True))
+        means = {
+            key: total / (self._counts[key] - missing)
+            for key, (total, missing) in rows.items()
+            if missing < self._counts[key]
+        }
+        not_finite = {key: math.ceil(missing) for key, (_, missing) in rows.items() if missing}
         self._sums.clear()
         self._counts.clear()
-        return means
+        self._not_finite.clear()
+        return means, not_finite
 
 
 class Monitor:

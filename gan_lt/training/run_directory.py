@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gan_lt.config import TrainConfig, dump_yaml, read_yaml, validate
 from gan_lt.errors import InputError
 
 CONFIG_NAME = "config.yaml"
+_LOCK_NAME = ".lock"
 
 
 def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Path:
@@ -50,6 +54,25 @@ def _next_free(outdir: Path, description: str) -> Path:
         except FileExistsError:
             continue  # another process took the number
         return run
+
+
+@contextmanager
+def exclusive(run: Path) -> Iterator[None]:
+    """Keep other processes from training in the same folder meanwhile.
+
+    The lock belongs to the open file, so it is gone with the process however that ends.
+
+    Raises:
+        InputError: another process trains there.
+    """
+    with open(run / _LOCK_NAME, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{run}: another process trains in this folder; wait for it, or pass another --name"
+            ) from None
+        yield
 
 
 def open_run(run: Path) -> TrainConfig:

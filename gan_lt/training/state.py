@@ -18,6 +18,7 @@ from gan_lt.models import Discriminator, Generator
 from gan_lt.processes import gather_rows, keep_groups_of, own_rows, rank, world_size
 from gan_lt.regularizers import Latents, TermContext, build_terms
 from gan_lt.training.distributed import check_batch
+from gan_lt.training.guard import StepGuard
 from gan_lt.training.step import Objective
 
 
@@ -27,7 +28,7 @@ class TrainingState:
     Attributes:
         G, D: the networks in training. G_ema: the running average of G, which is saved and sampled.
         optimizer_g, optimizer_d: Adam. objective: what is minimised. loader: batches of real images.
-        step: optimizer steps made. images_seen: real images shown to the discriminator.
+        guard: skips steps that are not finite. step: optimizer steps made. images_seen: real images shown to the discriminator.
     """
 
     def __init__(self, config: TrainConfig, images: ImageSet, device: torch.device) -> None:
@@ -91,6 +92,7 @@ class TrainingState:
         self._class_weights = torch.as_tensor(images.counts, dtype=torch.float32, device=device)
         if config.training.generated_labels == "uniform":
             self._class_weights = torch.ones_like(self._class_weights)
+        self.guard = StepGuard()
         self.step = 0
         self.images_seen = 0
 

@@ -146,6 +146,7 @@ def generator_step(
             logits_real = D(objective.augment(real), y_real)
     losses = {"adversarial": objective.adversarial.generator(logits_fake, logits_real).mean()}
     total = losses["adversarial"]
+    losses["w_spread"] = w.detach().float().std(dim=0).mean()  # falls to 0 where w collapses
     if path_length_factor > 0 and objective.path_length_weight > 0:
         losses["path_length"] = objective.path_length(fake, ws).mean()
         total = total + path_length_factor * objective.path_length_weight * losses["path_length"]

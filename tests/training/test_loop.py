@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from gan_lt.models import Generator
 from gan_lt.training import loop, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
 from gan_lt.training.monitor import Averages
+from gan_lt.training.run_directory import exclusive
 from gan_lt.training.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -241,7 +243,7 @@ def test_every_kind_of_step_moves_both_networks(name: str, make_config: MakeConf
     averages = Averages()
     for _ in range(3):
         loop.training_step(state, averages)
-    values = averages.take()
+    values, _ = averages.take()
     assert all(value == value and abs(value) < 1e6 for value in values.values()), values
     moved = {"G": 0, "D": 0, "ema": 0}
     for which, network in [("G", state.G), ("D", state.D), ("ema", state.G_ema)]:
@@ -281,6 +283,37 @@ def test_micro_batches_add_up_to_the_batch(make_config: MakeConfig, images: Imag
         torch.testing.assert_close(gradients[1][key], gradient, rtol=1e-3, atol=1e-5)
 
 
+def test_a_step_that_is_not_finite_is_skipped_and_counted(
+    tmp_path: Path,
+    make_config: MakeConfig,
+    images: ImageSet,
+    console: Console,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = new_run(tmp_path, "run")
+    step, weights = loop.training_step, {}
+
+    def poisoned(state: TrainingState, averages: Averages) -> None:
+        if state.step == 1:
+            weights.update({key: value.clone() for key, value in state.D.named_parameters()})
+            real = state.next_real
+            state.next_real = lambda: (real()[0] * float("inf"), real()[1])  # type: ignore[method-assign]
+        step(state, averages)
+        if state.step == 2:
+            state.next_real = real  # type: ignore[method-assign]
+            for key, value in state.D.named_parameters():
+                assert torch.equal(value, weights[key]), f"the skipped step moved {key}"
+
+    monkeypatch.setattr(loop, "training_step", poisoned)
+    assert train(make_config(regularizers=["lecam"]), images, run, console, CPU)
+    first, second = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    assert first["D/skipped_steps"] == 1
+    assert "D/skipped_steps" not in second
+    assert all(map(math.isfinite, [*first.values(), *second.values()]))
+    for name, value in last_state(run)["terms"]["lecam"].items():
+        assert bool(torch.isfinite(value).all()), name
+
+
 def test_divergence_is_said_and_keeps_the_last_checkpoint(
     tmp_path: Path,
     make_config: MakeConfig,
@@ -298,10 +331,21 @@ def test_divergence_is_said_and_keeps_the_last_checkpoint(
         step(state, averages)
 
     monkeypatch.setattr(loop, "training_step", poisoned)
-    with pytest.raises(loop.TrainingDivergedError, match="nan") as caught:
-        train(make_config(), images, run, console, CPU)
+    config = make_config({"training": {"kimg": 0.4, "tick_kimg": 0.024}})
+    with pytest.raises(loop.TrainingDivergedError, match=r"the last 2\d steps .* D/adversarial") as caught:
+        train(config, images, run, console, CPU)
     assert "\n" not in str(caught.value)
     assert last_state(run)["step"] == 3
+
+
+def test_two_runs_in_one_folder_are_refused(
+    tmp_path: Path, make_config: MakeConfig, images: ImageSet, console: Console
+) -> None:
+    run = new_run(tmp_path, "run")
+    with exclusive(run), pytest.raises(InputError, match=r"run: another process trains in this folder"):
+        train(make_config(), images, run, console, CPU)
+    assert not (run / "stats.jsonl").exists()
+    assert train(make_config(), images, run, console, CPU), "the lock is gone with its holder"
 
 
 def test_a_full_disk_is_one_line_and_keeps_earlier_checkpoints(
