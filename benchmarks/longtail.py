@@ -28,7 +28,7 @@ from benchmarks.longtail_cells import Grid, open_grid, train_cell
 from benchmarks.longtail_measuring import Judge, measure_cell, measure_copies, open_judge
 from benchmarks.longtail_methods import METHODS, Method, parse_methods
 from benchmarks.longtail_plots import plot_classes, plot_curves
-from benchmarks.longtail_tables import Cell, markdown, verdict
+from benchmarks.longtail_tables import COPIES, Cell, markdown, verdict
 from eval.atomic_file import write_text
 from eval.sources import source_of_set
 from gan_lt.commands import run_command
@@ -37,7 +37,6 @@ from gan_lt.errors import InputError
 from gan_lt.training.device import choose_device
 
 STOPPED = 130
-COPIES = {"copies": False, "mixed pairs": True}
 
 
 def grid_parser() -> argparse.ArgumentParser:
@@ -147,7 +146,9 @@ def _open_judge(args: argparse.Namespace, grid: Grid, per_class: int) -> Judge:
         data_root=root,
         option="--test",
     )
-    return open_judge(source_of_set(images, str(test)), data, per_class, args.outdir)
+    return open_judge(
+        source_of_set(images, str(test)), data, per_class, args.outdir, choose_device(args.device)
+    )
 
 
 def _facts(

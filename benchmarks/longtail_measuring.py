@@ -51,6 +51,7 @@ class Judge:
     """The reference (balanced test images), the training images and the classifier fitted on the reference.
 
     per_class: images to make of every class. real_spread: mean pairwise feature distance of the reference, by class.
+    device: where generators sample.
     """
 
     reference: ImageSource
@@ -58,6 +59,7 @@ class Judge:
     extractor: ClassifierExtractor
     per_class: int
     real_spread: dict[str, float]
+    device: torch.device
 
     def key(self, made: str) -> dict[str, Any]:
         """What a cached evaluation of the images or network with digest `made` depends on."""
@@ -71,7 +73,9 @@ class Judge:
         }
 
 
-def open_judge(reference: ImageSource, train: ImageSet, per_class: int, outdir: Path) -> Judge:
+def open_judge(
+    reference: ImageSource, train: ImageSet, per_class: int, outdir: Path, device: torch.device | str = "cpu"
+) -> Judge:
     """The judge of the grid in `outdir`; its classifier is fitted there once and kept.
 
     Raises:
@@ -99,7 +103,7 @@ def open_judge(reference: ImageSource, train: ImageSet, per_class: int, outdir: 
         os.replace(partial, file)
     extractor = ClassifierExtractor(network, resolution, _EVALUATION_SEED, "cpu")
     spread = _spread(reference, extractor)
-    return Judge(reference, train, extractor, per_class, spread)
+    return Judge(reference, train, extractor, per_class, spread, torch.device(device))
 
 
 def measure_cell(judge: Judge, run: Path) -> Result:
@@ -113,6 +117,7 @@ def measure_cell(judge: Judge, run: Path) -> Result:
         raise InputError(f"{run}: an unconditional network makes no images of a class that was asked for")
 
     def found() -> Result:
+        generator.to(judge.device)
         plan = plan_per_class(generator, judge.per_class)
         seeds = image_seeds(_EVALUATION_SEED, plan.labels, plan.indices)
         images = sample_images(generator, plan.labels, seeds)
