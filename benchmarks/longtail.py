@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
         grid.cell_config(method, seeds[0])  # a wrong setting shows before hours of training
     per_class = args.per_class if args.per_class is not None else (200 if digits else 500)
     judge = _open_judge(args, grid, per_class)
-    rows: dict[str, list[Cell]] = {method.name: [] for method in methods} | {name: [] for name in COPIES}
+    rows: dict[str, list[Cell]] = {name: [] for name in [*(method.name for method in methods), *COPIES]}
     for name, mix in COPIES.items():
         for seed in seeds:
             rows[name].append(Cell(name, seed, measure_copies(judge, mix, seed, args.outdir)))
