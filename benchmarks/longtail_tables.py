@@ -191,13 +191,14 @@ def class_values(row: Sequence[Cell], name: str, key: str) -> list[float | None]
 def verdict(cells: Cells, methods: Mapping[str, Method] = METHODS) -> list[str]:
     """Whether noisytwins or all beats every baseline on the rarest classes: a sentence each, computed.
 
-    In each of the three measures the method stands against the baseline that is best in it, over the seeds that all of
+    Baselines without any result are left out. In each of the three measures the method stands against the baseline that is best in it, over the seeds that all of
     them have.
     """
-    baselines = [name for name in cells if name in methods and methods[name].is_baseline]
-    candidates = [name for name in ("noisytwins", "all") if name in cells]
+    finished = [name for name, row in cells.items() if results_of(row)]
+    baselines = [name for name in finished if name in methods and methods[name].is_baseline]
+    candidates = [name for name in ("noisytwins", "all") if name in finished]
     if not baselines or not candidates:
-        return ["Nothing to judge: it takes a baseline and noisytwins or all."]
+        return ["Nothing to judge yet: it takes a finished baseline and noisytwins or all."]
     sentences = [_sentence(cells, name, baselines) for name in candidates]
     return [*sentences, *_against_copies(cells)]
 

@@ -69,6 +69,14 @@ def test_only_seeds_that_all_have_are_compared() -> None:
     assert "(1 seed)" in sentence
 
 
+def test_a_baseline_that_failed_altogether_is_left_out() -> None:
+    rows = cells(baseline=(1.0, 1.0, 0.5), all=(1.0, 0.5, 0.9))
+    rows["sqrt"] = [Cell("sqrt", 0, error="diverged")]
+    assert "all beats the best baseline (baseline)" in verdict(rows)[0]
+    del rows["baseline"]
+    assert verdict(rows)[0].startswith("Nothing to judge yet")
+
+
 def test_what_learns_nothing_is_named() -> None:
     rows = cells(baseline=(1, 1, 0.5), all=(1, 0.5, 0.9), copies=(1, 1, 0.7), mixed_pairs=(1, 1, 0.95))
     _, copies, mixed = verdict(rows)
