@@ -191,8 +191,8 @@ def class_values(row: Sequence[Cell], name: str, key: str) -> list[float | None]
 def verdict(cells: Cells, methods: Mapping[str, Method] = METHODS) -> list[str]:
     """Whether noisytwins or all beats every baseline on the rarest classes: a sentence each, computed.
 
-    Baselines without any result are left out. In each of the three measures the method stands against the baseline that is best in it, over the seeds that all of
-    them have.
+    In each of the three measures the method stands against the baseline that is best in it, over the seeds that all of
+    them have. Baselines without any result are left out.
     """
     finished = [name for name, row in cells.items() if results_of(row)]
     baselines = [name for name in finished if name in methods and methods[name].is_baseline]
