@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gan_lt.data import ImageSet
 from gan_lt.data.opening import NAMED_SETS
 from gan_lt.errors import InputError
 from gan_lt.training.dataset import open_training_set
+from gan_lt.training.device import choose_device
 from gan_lt.training.run_directory import CONFIG_NAME, open_run
 
 MARKER_NAME = "finished.json"
@@ -158,4 +160,6 @@ def _classifier(grid: Grid, config: TrainConfig) -> None:
     settings = ClassifierSettings(
         epochs=grid.classifier_epochs, horizontal_flips=config.data.horizontal_flips, seed=0
     )
-    train_classifier(grid.train, settings).save_pretrained(grid.classifier)
+    print(f"training CBGAN's classifier, {settings.epochs} epochs, once for all cells", file=sys.stderr)
+    network = train_classifier(grid.train, settings, choose_device(grid.device))
+    network.save_pretrained(grid.classifier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,7 @@ def open_judge(
     if file.is_file():
         network.load_state_dict(load_file(file))
     else:
+        print(f"fitting the judge on {len(reference):,} images, once for all cells", file=sys.stderr)
         images = read_resized(reference, resolution)
         seed = ExtractorContext(reference).seed
         network = train_classifier(images, reference.labels, reference.num_classes, seed=seed)
