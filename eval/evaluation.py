@@ -175,7 +175,15 @@ def evaluate(
             largest = int(training.counts.max())
             synthetic = align(sides.real, source(fake, "--fake", split, sides.real, largest)).fake
         found.utility = utility_study(
-            training, synthetic, sides.real, options.utility, seed=seed, device=device, progress=shown
+            training,
+            synthetic,
+            sides.real,
+            options.utility,
+            seed=seed,
+            device=device,
+            progress=shown,
+            cache=cache,
+            warnings=notes,
         )
     result = summarise(found, wanted)
     result.features = _describe(extractor, found.dim)
