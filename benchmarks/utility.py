@@ -80,7 +80,9 @@ def run_study(args: argparse.Namespace) -> dict[str, Any]:
         train = training_set_of_run(run)
     largest = int(train.counts.max())
     fake = open_source(
-        args.network, SourceOptions("--network", num_fake=largest, truncation_psi=args.truncation), train
+        args.network,
+        SourceOptions("--network", num_fake=largest, truncation_psi=args.truncation, made_only=True),
+        train,
     )
     test = open_source(args.test, SourceOptions("--test", "test", resolution=fake.resolution))
     fake, train = align(test, fake).fake, align(test, train).fake

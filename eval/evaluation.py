@@ -117,18 +117,21 @@ def evaluate(
         each: int | None = num_fake,
     ) -> ImageSource:
         root = None if data_root is None else Path(data_root)
-        opening = SourceOptions(option, part, root, resolution, each, seed, truncation_psi)
+        synthetic = option == "--fake"
+        opening = SourceOptions(option, part, root, resolution, each, seed, truncation_psi, synthetic)
         return open_source(spec, opening, reference)
 
     reference = source(real, "--real", split)
-    sides = align(reference, source(fake, "--fake", split, reference), allow_missing=allow_missing)
+    everything = align(reference, source(fake, "--fake", split, reference), allow_missing=allow_missing)
+    sides = everything.asked_for()
     names = sides.class_names
-    training = None
+    training = to_top_up = None
     if train is not None:
         run = run_folder(train)
         try:
             opened = source(train, "--train", "train") if run is None else training_set_of_run(run)
-            training = align(sides.real, opened, allow_missing=True).fake
+            to_top_up = align(everything.real, opened, allow_missing=True).fake
+            training = align(sides.real, to_top_up, allow_missing=True).fake
         except InputError as error:
             if train_asked or metrics is not None:
                 raise
@@ -168,16 +171,16 @@ def evaluate(
         found.balance = judge_balance(extractor, context, sides, training, batch_size=batch_size)
     if "memorization" in wanted and training is not None:
         found.memorization = measure_memorization(extractor, sides, training, extract)
-    if "utility" in wanted and training is not None:
-        synthetic = sides.fake
+    if "utility" in wanted and to_top_up is not None:
+        synthetic = everything.fake
         if synthetic.kind == "generator":
             # topping up needs as many images as the largest class lacks, not as many as the reference has
-            largest = int(training.counts.max())
-            synthetic = align(sides.real, source(fake, "--fake", split, sides.real, largest)).fake
+            largest = int(to_top_up.counts.max())
+            synthetic = align(everything.real, source(fake, "--fake", split, everything.real, largest)).fake
         found.utility = utility_study(
-            training,
+            to_top_up,
             synthetic,
-            sides.real,
+            everything.real,
             options.utility,
             seed=seed,
             device=device,
@@ -277,6 +280,8 @@ def _settings(
         "few_under": options.few_under,
         "missing_classes": list(sides.missing),
         "extra_classes": list(sides.extra),
+        "not_asked_classes": list(sides.not_asked),
+        "n_copied_left_out": sides.fake.n_copied,
         "seed": seed,
         "seconds": round(time.monotonic() - started, 2),
         "versions": versions(),

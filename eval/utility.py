@@ -70,7 +70,8 @@ def utility_study(
 
     Returns, JSON-ready: arms (title, n_train, epochs, balanced_accuracy, worst_recall, harmonic_recall,
     per_class, intervals, per_seed), differences of the arms to (b) with intervals, top_up (synthetic images
-    used and lacking a class) and the settings.
+    used and lacking a class) and the settings. Where the largest class is one that nobody asked synthetic images
+    of (a set made to top up), there is no arm (d).
 
     Raises InputError if a class has no training image or no synthetic one, or for no or repeated seeds.
     """
@@ -83,7 +84,8 @@ def utility_study(
     names = test.class_names or tuple(map(str, range(test.num_classes)))
     counts, made = (np.bincount(source.labels, minlength=len(names)) for source in (train, fake))
     for name, n_train, n_made in zip(names, counts.tolist(), made.tolist(), strict=True):
-        if n_train == 0 or n_made == 0:
+        spared = name in fake.not_asked and n_train == counts.max()
+        if n_train == 0 or (n_made == 0 and not spared):
             raise InputError(
                 f"class {name!r} has {n_train} training and {n_made} synthetic images; utility needs "
                 "some of both"
@@ -101,8 +103,9 @@ def utility_study(
         "topped_up": ArmPlan(
             torch.cat([real_images, fake_images[added]]), np.concatenate([train.labels, fake.labels[added]])
         ),
-        "synthetic": ArmPlan(fake_images[alone], fake.labels[alone]),
     }
+    if made.all():
+        plans["synthetic"] = ArmPlan(fake_images[alone], fake.labels[alone])
     seen = settings.images_seen or int(np.clip(60 * counts.sum(), 20_000, 200_000))
     correct: dict[str, npt.NDArray[np.bool_]] = {}
     with (progress or Progress(False)).task("utility trainings", len(plans) * len(seeds)) as advance:
