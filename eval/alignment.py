@@ -15,7 +15,8 @@ from gan_lt.errors import InputError
 class AlignedSources:
     """Real and fake images under one list of classes.
 
-    missing: classes without fake images; extra: fake classes that the reference lacks (left out).
+    missing: classes without fake images; extra: fake classes that the reference lacks (left out); not_asked:
+    classes of the reference that nobody asked fake images of (left out on both sides by `asked_for`).
     """
 
     class_names: tuple[str, ...]
@@ -23,6 +24,14 @@ class AlignedSources:
     fake: ImageSource
     missing: tuple[str, ...]
     extra: tuple[str, ...]
+    not_asked: tuple[str, ...] = ()
+
+    def asked_for(self) -> AlignedSources:
+        """Both sides without the classes that nobody asked fake images of."""
+        if not self.not_asked:
+            return self
+        names, real, fake = _without(self.class_names, self.not_asked, self.real, self.fake)
+        return replace(self, class_names=names, real=real, fake=fake)
 
 
 def align(real: ImageSource, fake: ImageSource, *, allow_missing: bool = False) -> AlignedSources:
@@ -31,7 +40,7 @@ def align(real: ImageSource, fake: ImageSource, *, allow_missing: bool = False) 
     Names are matched by name; where one side is arrays, its labels are indices into the other's names; two
     pairs of arrays have the classes their labels name.
 
-    Raises InputError for a class on one side only (unless allow_missing), a label outside the classes,
+    Raises InputError for a class on one side only (unless allow_missing, or nobody asked for it), a label outside the classes,
     different channel counts, or a class with fewer than 2 images.
     """
     if real.channels != fake.channels:
@@ -48,7 +57,8 @@ def align(real: ImageSource, fake: ImageSource, *, allow_missing: bool = False) 
     # a class without real images can only be here because the names are the fakes'
     absent = tuple(name for name, n in zip(names, _counts(real, names), strict=True) if n == 0)
     extra = (*extra, *absent)
-    missing = tuple(name for name in missing if name not in absent)
+    not_asked = tuple(name for name in missing if name in fake.not_asked)
+    missing = tuple(name for name in missing if name not in absent and name not in not_asked)
     if (missing or extra) and not allow_missing:
         parts = []
         if missing:
@@ -66,7 +76,7 @@ def align(real: ImageSource, fake: ImageSource, *, allow_missing: bool = False) 
                 raise InputError(f"{source.name} has 1 image of class {name!r}; at least 2 are needed")
     if len(fake) == 0:
         raise InputError(f"{fake.name} has no images of any of the reference's classes ({_listed(names)})")
-    return AlignedSources(names, real, fake, missing, extra)
+    return AlignedSources(names, real, fake, missing, extra, not_asked)
 
 
 def counts_by_class(

@@ -53,7 +53,7 @@ class FeatureCache:
             return None, f"cached features {path} were corrupt ({reason}) and have been computed again"
         return None, None
 
-    def scratch(self, rows: int, dim: int) -> tuple[npt.NDArray[np.float32], Path]:
+    def scratch(self, rows: int, dim: int) -> tuple[np.memmap[Any, np.dtype[np.float32]], Path]:
         """A new mapped array [rows, dim] to fill, and the temporary file it lives in."""
         handle, name = tempfile.mkstemp(prefix=".partial-", suffix=".npy", dir=self.folder)
         os.close(handle)

@@ -88,6 +88,16 @@ def _left_out(found: Findings, report: Report) -> list[str]:
             "and means of the other "
             "measures leave them out."
         )
+    if sides.not_asked:
+        said.append(
+            f"No images of {', '.join(sides.not_asked)} were asked for (manifest.json), so the evaluation leaves "
+            "it out on both sides; utility alone uses its real images."
+        )
+    if sides.fake.n_copied:
+        said.append(
+            f"{sides.fake.n_copied:,} copies of real images stand beside the made ones (manifest.json): they are "
+            "left out, all measures are of the made ones."
+        )
     if sides.extra:
         said.append(
             f"The reference has no images of {', '.join(sides.extra)}: the generated ones are left out."
@@ -113,6 +123,10 @@ def _left_out(found: Findings, report: Report) -> list[str]:
             )
     if found.utility is not None:
         top_up = found.utility["top_up"]
+        if "synthetic" not in found.utility["arms"]:
+            said.append(
+                "The arm of synthetic images alone is left out: a class that was not asked for has none."
+            )
         lacking = [f"{name} {entry['lacking']}" for name, entry in top_up.items() if entry["lacking"]]
         if lacking:
             said.append(

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from eval.atomic_file import write_text
 from eval.comparison import compare, print_comparison
-from eval.evaluation import METRICS, EvaluationOptions, evaluate
+from eval.evaluation import EvaluationOptions, evaluate
+from eval.metric_names import METRICS
 from eval.page import render_comparison
+from eval.ranks import Ranks, ranks_of_torchrun
+from eval.report import Report
 from gan_lt.errors import InputError
 
 
@@ -95,13 +98,24 @@ def evaluation_parser() -> argparse.ArgumentParser:
 
 def _evaluate(arguments: Sequence[str]) -> int:
     chosen = evaluation_parser().parse_args(arguments)
+    with ranks_of_torchrun() as ranks:
+        report = _report(chosen, ranks)
+    if ranks.leads and not chosen.quiet:
+        report.print()
+        for path in (chosen.json, chosen.report):
+            if path is not None:
+                print(f"wrote {path}")
+    return 0
+
+
+def _report(chosen: argparse.Namespace, ranks: Ranks) -> Report:
     options = EvaluationOptions(
         k=chosen.k,
         replicates=chosen.replicates,
         balance_reference=not chosen.unbalanced_reference,
         seed=chosen.seed,
     )
-    report = evaluate(
+    return evaluate(
         chosen.real,
         chosen.fake,
         chosen.features,
@@ -122,13 +136,8 @@ def _evaluate(arguments: Sequence[str]) -> int:
         json=chosen.json,
         report=chosen.report,
         progress=not chosen.quiet,
+        ranks=ranks,
     )
-    if not chosen.quiet:
-        report.print()
-        for path in (chosen.json, chosen.report):
-            if path is not None:
-                print(f"wrote {path}")
-    return 0
 
 
 def _compare(arguments: Sequence[str]) -> int:

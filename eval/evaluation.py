@@ -21,7 +21,9 @@ from eval.gallery import collect_gallery
 from eval.intra_class import balanced_positions, per_class_distributions
 from eval.judging import judge_balance
 from eval.measuring_copies import measure_memorization
+from eval.metric_names import METRICS, metric_names
 from eval.progress import Progress
+from eval.ranks import Ranks
 from eval.report import Report
 from eval.sources import ImageSource, SourceOptions, open_source
 from eval.summary import Findings, summarise
@@ -29,9 +31,6 @@ from eval.training_set import run_folder, training_set_of_run
 from eval.utility import UtilitySettings, utility_study
 from eval.versions import versions
 from gan_lt.errors import InputError
-
-METRICS = ("fid", "kid", "prdc", "ifid", "balance", "memorization", "utility")
-DEFAULT_METRICS = ("fid", "kid", "prdc", "ifid", "balance")
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,7 @@ def evaluate(
     json: str | Path | None = None,
     report: str | Path | None = None,
     progress: bool = False,
+    ranks: Ranks | None = None,
 ) -> Report:
     """Compare generated images with real ones, over all and class by class.
 
@@ -93,6 +93,8 @@ def evaluate(
         split, data_root, resolution: how named sets are opened, and the size that all images are brought to.
         allow_missing: report classes that are on one side only instead of refusing them.
         weights: file of the extractor's weights. cache_dir: folder to keep features in.
+        ranks: the processes that call this together and share the features' computation (torchrun); the first
+            one returns the report and writes the files, the others return an empty one.
         json, report: files to write, in a folder that is made when needed.
 
     Returns: the Report. The per-class reference has equally many images of every class (a seeded choice; the
@@ -106,7 +108,8 @@ def evaluate(
     if train is None:
         train = run_folder(fake)
     wanted = metric_names(metrics, has_train=train is not None)
-    shown = Progress(progress)
+    ranks = ranks or Ranks()
+    shown = Progress(progress and ranks.leads)
     notes: list[str] = []
 
     def source(
@@ -117,18 +120,21 @@ def evaluate(
         each: int | None = num_fake,
     ) -> ImageSource:
         root = None if data_root is None else Path(data_root)
-        opening = SourceOptions(option, part, root, resolution, each, seed, truncation_psi)
+        synthetic = option == "--fake"
+        opening = SourceOptions(option, part, root, resolution, each, seed, truncation_psi, synthetic)
         return open_source(spec, opening, reference)
 
     reference = source(real, "--real", split)
-    sides = align(reference, source(fake, "--fake", split, reference), allow_missing=allow_missing)
+    everything = align(reference, source(fake, "--fake", split, reference), allow_missing=allow_missing)
+    sides = everything.asked_for()
     names = sides.class_names
-    training = None
+    training = to_top_up = None
     if train is not None:
         run = run_folder(train)
         try:
             opened = source(train, "--train", "train") if run is None else training_set_of_run(run)
-            training = align(sides.real, opened, allow_missing=True).fake
+            to_top_up = align(everything.real, opened, allow_missing=True).fake
+            training = align(sides.real, to_top_up, allow_missing=True).fake
         except InputError as error:
             if train_asked or metrics is not None:
                 raise
@@ -148,14 +154,26 @@ def evaluate(
     def extract(images: ImageSource) -> npt.NDArray[np.float32]:
         if id(images) not in extracted:
             extracted[id(images)] = extract_features(
-                images, extractor, batch_size=batch_size, cache=cache, progress=shown, warnings=notes
+                images,
+                extractor,
+                batch_size=batch_size,
+                cache=cache,
+                progress=shown,
+                warnings=notes,
+                ranks=ranks,
             )
         return extracted[id(images)]
 
     found = Findings(names, sides, counts, options)
-    if wanted & {"fid", "kid", "prdc", "ifid"} or (
-        "memorization" in wanted and extractor.name != "classifier"
-    ):
+    copies_by_features = "memorization" in wanted and extractor.name != "classifier"
+    if wanted & {"fid", "kid", "prdc", "ifid"} or copies_by_features:
+        shared = [sides.real, sides.fake]
+        if copies_by_features and training is not None:
+            shared.append(training)
+        for images in shared:
+            extract(images)
+        if not ranks.leads:
+            return Report({}, {}, [], {}, {}, {})
         real_features, fake_features = extract(sides.real), extract(sides.fake)
         if real_features.shape[1] != fake_features.shape[1]:
             raise InputError(
@@ -164,18 +182,28 @@ def evaluate(
             )
         found.dim = real_features.shape[1]
         _distributions(found, real_features, fake_features, wanted)
+    if not ranks.leads:
+        return Report({}, {}, [], {}, {}, {})
     if "balance" in wanted:
         found.balance = judge_balance(extractor, context, sides, training, batch_size=batch_size)
     if "memorization" in wanted and training is not None:
         found.memorization = measure_memorization(extractor, sides, training, extract)
-    if "utility" in wanted and training is not None:
-        synthetic = sides.fake
+    if "utility" in wanted and to_top_up is not None:
+        synthetic = everything.fake
         if synthetic.kind == "generator":
             # topping up needs as many images as the largest class lacks, not as many as the reference has
-            largest = int(training.counts.max())
-            synthetic = align(sides.real, source(fake, "--fake", split, sides.real, largest)).fake
+            largest = int(to_top_up.counts.max())
+            synthetic = align(everything.real, source(fake, "--fake", split, everything.real, largest)).fake
         found.utility = utility_study(
-            training, synthetic, sides.real, options.utility, seed=seed, device=device, progress=shown
+            to_top_up,
+            synthetic,
+            everything.real,
+            options.utility,
+            seed=seed,
+            device=device,
+            progress=shown,
+            cache=cache,
+            warnings=notes,
         )
     result = summarise(found, wanted)
     result.features = _describe(extractor, found.dim)
@@ -189,24 +217,6 @@ def evaluate(
     if report is not None:
         result.to_html(report)
     return result
-
-
-def metric_names(metrics: Sequence[str] | str | None, *, has_train: bool) -> frozenset[str]:
-    """The set of metrics asked for; raises InputError for an unknown or an empty list."""
-    if metrics is None:
-        return frozenset((*DEFAULT_METRICS, "memorization") if has_train else DEFAULT_METRICS)
-    names = [name.strip() for name in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
-    for name in names:
-        if name not in METRICS:
-            raise InputError(f"metric {name!r} is unknown; choose from {', '.join(METRICS)}")
-    if not names:
-        raise InputError(f"metrics is empty; choose from {', '.join(METRICS)}")
-    needing = sorted({"memorization", "utility"} & set(names))
-    if needing and not has_train:
-        raise InputError(
-            f"metric {needing[0]!r} needs the training images; give them with train=... (--train DATA or RUN)"
-        )
-    return frozenset(names)
 
 
 def _distributions(
@@ -269,6 +279,8 @@ def _settings(
         "few_under": options.few_under,
         "missing_classes": list(sides.missing),
         "extra_classes": list(sides.extra),
+        "not_asked_classes": list(sides.not_asked),
+        "n_copied_left_out": sides.fake.n_copied,
         "seed": seed,
         "seconds": round(time.monotonic() - started, 2),
         "versions": versions(),

@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 WIDTH = 360  # view box units; panels are about as many pixels wide on a phone, so text stays readable
 _ROW = 22
 _NAME = 92
-_VALUE = 50
+_VALUE = 50  # room for values of up to _DIGITS characters
+_DIGITS, _DIGIT = 6, 8
 _MOST_ROWS = 30  # above, one thin column a class, and names in the tooltips
 
 
@@ -41,7 +42,8 @@ def bar_chart(title: str, bars: Sequence[Bar], highest: float | None = None) -> 
 
 
 def _rows(bars: Sequence[Bar], top: float) -> Markup:
-    span = WIDTH - _NAME - _VALUE
+    longest = max((len(bar.text) for bar in bars), default=0)
+    span = WIDTH - _NAME - _VALUE - max(0, longest - _DIGITS) * _DIGIT
     parts = []
     for position, bar in enumerate(bars):
         y = position * _ROW + 2

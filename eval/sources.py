@@ -5,8 +5,7 @@ all.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.feature_matrix import as_array
+from eval.manifest import read_manifest
 from gan_lt.data import ImageSet, open_image_set
 from gan_lt.errors import InputError
 
@@ -35,6 +35,8 @@ class ImageSource:
         read: indices [m] to images [m, C, H, W].
         fingerprint: hexadecimal digest of everything that decides the images.
         train_counts: training images a class, by name, where the source knows them.
+        not_asked: classes without images that nobody asked for, as a set made to top up others says.
+        n_copied: copies of real images that lay beside the made ones and are left out.
     """
 
     name: str
@@ -46,6 +48,8 @@ class ImageSource:
     read: Callable[[npt.NDArray[np.int64]], Images]
     fingerprint: Callable[[], str]
     train_counts: Mapping[str, int] | None = None
+    not_asked: tuple[str, ...] = ()
+    n_copied: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,7 +89,8 @@ class SourceOptions:
     """How to open a source.
 
     split: which part of a named data set; num_fake: images a class from a generator (None: as many as the
-    reference has); seed, truncation_psi: for a generator.
+    reference has); seed, truncation_psi: for a generator; made_only: leave out what a synthetic set's manifest
+    calls copies of real images.
     """
 
     option: str
@@ -95,6 +100,7 @@ class SourceOptions:
     num_fake: int | None = None
     seed: int = 0
     truncation_psi: float = 1.0
+    made_only: bool = False
 
 
 def open_source(spec: Any, options: SourceOptions, reference: ImageSource | None = None) -> ImageSource:
@@ -183,7 +189,23 @@ def _open_set(spec: str | Path, options: SourceOptions) -> ImageSource:
         any_size=True,
         option=options.option,
     )
-    return source_of_set(images, str(spec), _manifest_counts(Path(spec), images.class_names))
+    manifest = read_manifest(Path(spec))
+    if manifest is None:
+        return source_of_set(images, str(spec))
+    counts = manifest.real if set(images.class_names) <= set(manifest.real) else None
+    n_copied = 0
+    if options.made_only and manifest.copied:
+        made = np.array([name not in manifest.copied for name in images.ids])
+        n_copied = int((~made).sum())
+        if n_copied == len(images):
+            raise InputError(
+                f"{options.option} {spec} holds copies of real images alone; make some images first"
+            )
+        images = images.subset(made)
+    empty = {name for name, count in zip(images.class_names, images.counts, strict=True) if count == 0}
+    # a class without images has no folder, or one of copies alone
+    idle = tuple(name for name in manifest.not_asked if name in empty or name not in images.class_names)
+    return replace(source_of_set(images, str(spec), counts), not_asked=idle, n_copied=n_copied)
 
 
 def source_of_set(images: ImageSet, name: str, train_counts: Mapping[str, int] | None = None) -> ImageSource:
@@ -199,26 +221,3 @@ def source_of_set(images: ImageSet, name: str, train_counts: Mapping[str, int] |
         fingerprint=images.fingerprint,
         train_counts=train_counts,
     )
-
-
-def _manifest_counts(folder: Path, class_names: Sequence[str]) -> Mapping[str, int] | None:
-    """Real images a class, where a synthetic set's manifest.json tells them for every class."""
-    path = folder / "manifest.json"
-    if not path.is_file():
-        return None
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read ({error}); write the synthetic set again") from None
-    classes = document.get("classes") if isinstance(document, dict) else None
-    if isinstance(classes, dict):
-        classes = [{"name": name, **entry} for name, entry in classes.items() if isinstance(entry, dict)]
-    if not isinstance(classes, list):
-        return None
-    counts = {
-        str(entry["name"]): entry.get("real")
-        for entry in classes
-        if isinstance(entry, dict) and "name" in entry
-    }
-    found = {name: int(count) for name, count in counts.items() if isinstance(count, int)}
-    return found if set(class_names) <= set(found) else None

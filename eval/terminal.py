@@ -41,14 +41,14 @@ def print_report(report: Report, console: Console | None = None) -> None:
 def _utility_table(utility: dict[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("classifier trained on")
-    for title in ("images", "balanced accuracy", "worst class", "harmonic mean"):
+    for title in ("images", "balanced accuracy", "worst", "harmonic"):
         table.add_column(title, justify="right")
     for arm in utility["arms"].values():
         low, high = arm["intervals"]["balanced_accuracy"]
         table.add_row(
             arm["title"],
             f"{arm['n_train']:,}",
-            f"{arm['balanced_accuracy']:.3f} ({low:.3f} to {high:.3f})",
+            f"{arm['balanced_accuracy']:.3f} ({low:.2f} to {high:.2f})",
             f"{arm['worst_recall']:.3f}",
             f"{arm['harmonic_recall']:.3f}",
         )

@@ -4,24 +4,18 @@ test set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from eval.arm_training import ArmPlan, ArmTraining, crops_and_flips
+from eval.cache import FeatureCache
 from eval.estimate import LEVEL
-from eval.extractors.classifier import (
-    MAX_RESOLUTION,
-    SmallConvNet,
-    read_resized,
-    resize_area,
-    to_unit,
-    train_classifier,
-)
+from eval.extractors.classifier import MAX_RESOLUTION, read_resized
 from eval.feature_matrix import FloatArray
 from eval.kernel import multiplicities
 from eval.progress import Progress
@@ -61,25 +55,37 @@ def utility_study(
     seed: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
+    training_seeds: Sequence[int] | None = None,
+    cache: FeatureCache | None = None,
+    warnings: list[str] | None = None,
 ) -> dict[str, Any]:
     """Train one classifier on (a) real training images, (b) the same augmented and sampled class-balanced,
     (c) real topped up with synthetic images to the size of the largest class, (d) synthetic ones alone; test
     on real ones.
 
     train, fake, test: sources with the same classes. Every arm sees equally many images in training, and
-    seeds are shared between arms. Returns, JSON-ready: arms (title, n_train, balanced_accuracy, worst_recall,
-    harmonic_recall, per_class, intervals, per_seed), differences of the arms to (b) with intervals, top_up
-    (synthetic images used and lacking a class) and the settings.
+    seeds are shared between arms: training_seeds, or settings.seeds of them from `seed` on. With a cache, what
+    each trained classifier said of the test images is kept there, by arm and seed, so a study that was
+    interrupted goes on where it stopped; `warnings` gets a sentence for every corrupt file.
 
-    Raises InputError if a class has no training image or no synthetic one.
+    Returns, JSON-ready: arms (title, n_train, epochs, balanced_accuracy, worst_recall, harmonic_recall,
+    per_class, intervals, per_seed), differences of the arms to (b) with intervals, top_up (synthetic images
+    used and lacking a class) and the settings. Where the largest class is one that nobody asked synthetic images
+    of (a set made to top up), there is no arm (d).
+
+    Raises InputError if a class has no training image or no synthetic one, or for no or repeated seeds.
     """
     settings = settings or UtilitySettings()
     if settings.seeds < 1:
         raise InputError(f"seeds is {settings.seeds}; the utility study needs at least 1")
+    seeds = [seed + repeat for repeat in range(settings.seeds)] if training_seeds is None else training_seeds
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise InputError(f"training seeds are {list(seeds)}; give different ones, 0 or more")
     names = test.class_names or tuple(map(str, range(test.num_classes)))
     counts, made = (np.bincount(source.labels, minlength=len(names)) for source in (train, fake))
     for name, n_train, n_made in zip(names, counts.tolist(), made.tolist(), strict=True):
-        if n_train == 0 or n_made == 0:
+        spared = name in fake.not_asked and n_train == counts.max()
+        if n_train == 0 or (n_made == 0 and not spared):
             raise InputError(
                 f"class {name!r} has {n_train} training and {n_made} synthetic images; utility needs "
                 "some of both"
@@ -90,88 +96,44 @@ def utility_study(
     used = [fake.of_class(k)[: counts.max() - counts[k]] for k in range(len(names))]
     alone = np.concatenate([fake.of_class(k)[: counts.max()] for k in range(len(names))])
     added = np.concatenate(used)
-    augment = _augmentation(flips)
+    augment = crops_and_flips(flips)
     plans = {
-        "real": _Plan(real_images, train.labels),
-        "augmented": _Plan(real_images, train.labels, augment, balanced=True),
-        "topped_up": _Plan(
+        "real": ArmPlan(real_images, train.labels),
+        "augmented": ArmPlan(real_images, train.labels, augment, balanced=True),
+        "topped_up": ArmPlan(
             torch.cat([real_images, fake_images[added]]), np.concatenate([train.labels, fake.labels[added]])
         ),
-        "synthetic": _Plan(fake_images[alone], fake.labels[alone]),
     }
+    if made.all():
+        plans["synthetic"] = ArmPlan(fake_images[alone], fake.labels[alone])
     seen = settings.images_seen or int(np.clip(60 * counts.sum(), 20_000, 200_000))
     correct: dict[str, npt.NDArray[np.bool_]] = {}
-    with (progress or Progress(False)).task("utility trainings", len(plans) * settings.seeds) as advance:
+    with (progress or Progress(False)).task("utility trainings", len(plans) * len(seeds)) as advance:
         for arm, plan in plans.items():
             outcomes = []
-            for repeat in range(settings.seeds):
-                network = plan.train(len(names), seed=seed + repeat, images_seen=seen, device=device)
-                outcomes.append(_predict(network, test, resolution, device) == test.labels)
+            for training_seed in seeds:
+                training = ArmTraining(plan, len(names), training_seed, seen, device, flips)
+                predicted = training.predictions(test, resolution, cache, warnings)
+                outcomes.append(predicted == test.labels)
                 advance(1)
             correct[arm] = np.stack(outcomes)
     report = _study(correct, test.labels, names, settings.replicates, seed)
     for arm, plan in plans.items():
         report["arms"][arm]["n_train"] = len(plan.labels)
+        report["arms"][arm]["epochs"] = round(seen / len(plan.labels), 2)
     report["top_up"] = {
         name: {"used": len(rows), "lacking": int(counts.max() - counts[k] - len(rows))}
         for k, (name, rows) in enumerate(zip(names, used, strict=True))
     }
-    report["settings"] = {"seeds": settings.seeds, "images_seen": seen, "flips": flips, "n_test": len(test)}
+    report["settings"] = {
+        "seeds": len(seeds),
+        "training_seeds": list(seeds),
+        "images_seen": seen,
+        "flips": flips,
+        "n_test": len(test),
+        "resolution": resolution,
+    }
     return report
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What an arm trains on, and how."""
-
-    images: Tensor
-    labels: npt.NDArray[np.int64]
-    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
-    balanced: bool = False
-
-    def train(self, num_classes: int, *, seed: int, images_seen: int, device: str) -> SmallConvNet:
-        return train_classifier(
-            self.images,
-            self.labels,
-            num_classes,
-            seed=seed,
-            device=device,
-            augment=self.augment,
-            balanced=self.balanced,
-            images_seen=images_seen,
-        )
-
-
-def _augmentation(flips: bool) -> Callable[[Tensor, torch.Generator], Tensor]:
-    def augment(images: Tensor, rng: torch.Generator) -> Tensor:
-        """Crops after padding by an eighth, edges repeated, and flips: the usual augmentation of small
-        images.
-        """
-        n, _, side, _ = images.shape
-        reach = max(1, side // 8)
-        padded = torch.nn.functional.pad(images, [reach] * 4, mode="replicate")
-        offsets = torch.randint(0, 2 * reach + 1, (2, n, 1), generator=rng)
-        rows = (offsets[0] + torch.arange(side))[:, None, :, None]
-        columns = (offsets[1] + torch.arange(side))[:, None, None, :]
-        image = torch.arange(n)[:, None, None, None]
-        channel = torch.arange(images.shape[1])[:, None, None]
-        cropped = padded[image, channel, rows, columns]
-        if flips:
-            mirrored = torch.rand(n, generator=rng) < 0.5
-            cropped = torch.where(mirrored[:, None, None, None], cropped.flip(-1), cropped)
-        return cropped
-
-    return augment
-
-
-def _predict(network: SmallConvNet, test: ImageSource, resolution: int, device: str) -> npt.NDArray[np.int64]:
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(test), 512):
-            images = test.read(np.arange(start, min(start + 512, len(test))))
-            logits = network(to_unit(resize_area(images, resolution)).to(device))
-            parts.append(logits.argmax(dim=1).cpu().numpy())
-    return np.concatenate(parts).astype(np.int64)
 
 
 def _study(

@@ -68,11 +68,24 @@ struct EpilogueGrad2Args {
   void* d_x;
 };
 
+// Square planes [in, in] of 8 bits -> [out, out]: both axes by the filter rows weights [out, taps], row o starting at input
+// starts[o]; sums are clipped to [0, highest].
+struct ResizeArgs {
+  ParallelFor parallel;
+  const uint8_t* x;
+  float* y;
+  const float* weights;
+  const int64_t* starts;
+  int64_t planes, in, out, taps;
+  float highest;
+};
+
 struct Kernels {
   void (*upfirdn2d)(const UpfirdnArgs&);
   void (*epilogue)(const EpilogueArgs&);
   void (*epilogue_grad)(const EpilogueGradArgs&);
   void (*epilogue_grad2)(const EpilogueGrad2Args&);
+  void (*resize_planes)(const ResizeArgs&);
 };
 
 }  // namespace gan_lt

@@ -10,8 +10,10 @@ namespace gan_lt {
   void epilogue(const EpilogueArgs&);           \
   void epilogue_grad(const EpilogueGradArgs&);  \
   void epilogue_grad2(const EpilogueGrad2Args&); \
+  void resize_planes(const ResizeArgs&);        \
   }                                             \
-  static const Kernels isa##_kernels{isa::upfirdn2d, isa::epilogue, isa::epilogue_grad, isa::epilogue_grad2};
+  static const Kernels isa##_kernels{isa::upfirdn2d, isa::epilogue, isa::epilogue_grad, isa::epilogue_grad2, \
+                                     isa::resize_planes};
 
 #ifdef GAN_LT_MULTIVERSION
 GAN_LT_DECLARE(x86_64)
@@ -263,10 +265,26 @@ static std::tuple<Tensor, Tensor, Tensor, Tensor> modulated_epilogue_grad(
   return {dx, d_demod, d_strength, d_bias};
 }
 
+// ---- resize_planes ----
+
+static void resize_planes(const Tensor& planes, const Tensor& weights, const Tensor& starts, double highest,
+                          const Tensor& out) {
+  ResizeArgs a{};
+  a.parallel = run_parallel;
+  a.x = static_cast<const uint8_t*>(planes.data_ptr());
+  a.y = static_cast<float*>(out.data_ptr());
+  a.weights = static_cast<const float*>(weights.data_ptr());
+  a.starts = static_cast<const int64_t*>(starts.data_ptr());
+  a.planes = planes.size(0), a.in = planes.size(1), a.out = out.size(1), a.taps = weights.size(1);
+  a.highest = float(highest);
+  kernels().resize_planes(a);
+}
+
 }  // namespace gan_lt
 
 STABLE_TORCH_LIBRARY_IMPL(cuda_ops, CPU, library) {
   library.impl("upfirdn2d", TORCH_BOX(&gan_lt::upfirdn2d));
+  library.impl("resize_planes", TORCH_BOX(&gan_lt::resize_planes));
   library.impl("bias_act", TORCH_BOX(&gan_lt::bias_act));
   library.impl("bias_act_grad", TORCH_BOX(&gan_lt::bias_act_grad));
   library.impl("bias_act_grad2", TORCH_BOX(&gan_lt::bias_act_grad2));
