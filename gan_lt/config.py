@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from gan_lt.augment.pipeline import named_transforms
 from gan_lt.errors import InputError
 from gan_lt.regularizers import REGULARIZERS
 
@@ -92,11 +93,36 @@ class LossConfig(Section):
     path_length_interval: int = Field(4, ge=1, description="steps between path-length penalties")
 
 
+class AdaConfig(Section):
+    """Adaptive discriminator augmentation, see docs/methods/ada.md."""
+
+    transforms: tuple[str, ...] = Field(
+        ("bgc",), description="groups (bgc) or single transforms (xflip, hue)"
+    )
+    p: float = Field(
+        0.0, ge=0, le=1, description="probability of each transform at the start; for good with target null"
+    )
+    target: float | None = Field(0.6, gt=-1, lt=1, description="of E[sign D(real)]; null: p stays")
+    speed_kimg: float = Field(
+        500.0, gt=0, description="thousands of images in which p goes from 0 to 1 at most"
+    )
+    interval: int = Field(4, ge=1, description="steps between adjustments of p")
+
+    @field_validator("transforms")
+    @classmethod
+    def _known_transforms(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        named_transforms(names)
+        return names
+
+
 class AugmentConfig(Section):
     """Augmentation of real and generated images alike."""
 
-    name: Literal["none", "diffaugment"] = "diffaugment"
-    policy: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation", "cutout")
+    name: Literal["none", "diffaugment", "ada"] = "diffaugment"
+    policy: tuple[Literal["color", "translation", "cutout"], ...] = Field(
+        ("color", "translation", "cutout"), description="of diffaugment"
+    )
+    ada: AdaConfig = AdaConfig()
 
 
 class OptimizerConfig(Section):
@@ -351,7 +377,7 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
         raise InputError(
             f"{dotted}={value}: {dotted} is a section; set one of its keys, as in {dotted}.{next(iter(node[keys[-1]]))}=..."
         )
-    if keys[-1] in ("regularizers", "policy") and isinstance(value, str):
+    if keys[-1] in ("regularizers", "policy", "transforms") and isinstance(value, str):
         value = [item for item in value.split(",") if item]
     node[keys[-1]] = value
 

@@ -68,6 +68,8 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
             _check_finite(values, run)
             for term in state.objective.terms:
                 values.update({f"{term.name}/{key}": value for key, value in term.statistics().items()})
+            augment = state.objective.augment.statistics()
+            values.update({f"augment/{key}": value for key, value in augment.items()})
             values["speed/images_per_second"] = (state.images_seen - tick_start) / seconds
             with _writing(run):
                 monitor.log(state.images_seen, values)
@@ -123,6 +125,7 @@ def training_step(state: TrainingState, averages: Averages) -> None:
     state.optimizer_g.step()
 
     state.step += 1
+    state.objective.augment.step(state.step)
     state.images_seen += config.training.batch
     decay = ema_decay(config.training.batch, config.ema.kimg, state.images_seen, config.ema.rampup)
     update_ema(state.G_ema, state.G, decay)

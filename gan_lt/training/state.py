@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gan_lt.augment import diff_augment
+from gan_lt.augment import AdaptiveAugmentation, Augmentation, DiffAugment
 from gan_lt.config import AugmentConfig, TrainConfig
 from gan_lt.data import BatchLoader, ImageSet, sampler_for
 from gan_lt.errors import InputError
@@ -61,7 +61,7 @@ class TrainingState:
         self.objective = Objective(
             adversarial=ADVERSARIAL_LOSSES[config.loss.adversarial],
             terms=terms,
-            augment=augmentation(config.augment),
+            augment=augmentation(config.augment).to(device),
             path_length=PathLength().to(device),
             r1_gamma=config.loss.r1_gamma,
             r2_gamma=config.loss.r2_gamma,
@@ -113,6 +113,7 @@ class TrainingState:
             "optimizer_g": self.optimizer_g.state_dict(),
             "optimizer_d": self.optimizer_d.state_dict(),
             "path_length": self.objective.path_length.state_dict(),
+            "augment": self.objective.augment.state_dict(),
             "terms": {term.name: term.state_dict() for term in self.objective.terms},
             "loader": self.loader.state_dict(),
             "rng": torch.get_rng_state(),
@@ -138,6 +139,8 @@ class TrainingState:
         _load_optimizer(self.optimizer_g, state["optimizer_g"])
         _load_optimizer(self.optimizer_d, state["optimizer_d"])
         self.objective.path_length.load_state_dict(state["path_length"])
+        # checkpoints from before ADA have none
+        self.objective.augment.load_state_dict(state.get("augment", {}))
         for term in self.objective.terms:
             term.load_state_dict(state["terms"][term.name])
         self.loader.load_state_dict(state["loader"])
@@ -187,8 +190,10 @@ def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Di
     return G, D
 
 
-def augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
-    """The configured augmentation as a function of images."""
+def augmentation(config: AugmentConfig) -> Augmentation:
+    """The configured augmentation."""
     if config.name == "none":
-        return lambda images: images
-    return lambda images: diff_augment(images, config.policy)
+        return Augmentation()
+    if config.name == "ada":
+        return AdaptiveAugmentation(**config.ada.model_dump())
+    return DiffAugment(config.policy)

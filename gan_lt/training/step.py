@@ -5,12 +5,13 @@ Here is the whole algorithm and nothing else: no devices, logging, files or sche
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gan_lt.augment import Augmentation
 from gan_lt.losses import AdversarialLoss, PathLength, gradient_penalty
 from gan_lt.models import Discriminator, Generator
 from gan_lt.regularizers import Latents, Phase, StepBatch, Term
@@ -25,7 +26,7 @@ class Objective:
 
     adversarial: AdversarialLoss
     terms: Sequence[Term]
-    augment: Callable[[Tensor], Tensor]
+    augment: Augmentation
     path_length: PathLength
     r1_gamma: float
     r2_gamma: float
@@ -89,6 +90,7 @@ def discriminator_step(
     real_seen = real_seen.detach().requires_grad_(use_r1)
     fake_seen = fake_seen.detach().requires_grad_(use_r2)
     logits_real, logits_fake = D(real_seen, y_real), D(fake_seen, latents.y)
+    objective.augment.observe(logits_real)
     losses = {"adversarial": objective.adversarial.discriminator(logits_fake, logits_real).mean()}
     total = losses["adversarial"]
     if use_r1:

@@ -95,8 +95,9 @@ def test_what_a_run_writes(
             },
             ["noisytwins"],
         ),
+        ({"augment": {"name": "ada", "ada": {"p": 0.3, "speed_kimg": 0.1, "interval": 2}}}, ["lecam"]),
     ],
-    ids=["plain", "everything"],
+    ids=["plain", "everything", "ada"],
 )
 def test_resumed_training_equals_uninterrupted_bit_for_bit(
     tmp_path: Path,
@@ -222,6 +223,7 @@ STEPS: dict[str, dict[str, Any]] = {
         "augment": {"name": "none"},
         "training": {"generated_labels": "training"},
     },
+    "ada": {"augment": {"name": "ada", "ada": {"p": 0.5, "speed_kimg": 1}}},
     "noisytwins": {"regularizers": ["noisytwins"]},
     "relativistic noisytwins": {"regularizers": ["noisytwins"], "loss": {"adversarial": "rpgan"}},
     "noisytwins in micro-batches": {"regularizers": ["noisytwins"], "training": {"micro_batch": 4}},
