@@ -70,6 +70,12 @@ class GeneratorConfig(Section):
     conditional: bool = Field(True, description="false: neither network sees the class")
 
 
+class SnganConfig(Section):
+    """Size of both networks of the sngan backbone; of `generator`, only z_dim and conditional act there."""
+
+    channels: int = Field(64, ge=1, description="base width")
+
+
 class DiscriminatorConfig(Section):
     """Form of the discriminator; its channels are the generator's unless given."""
 
@@ -195,6 +201,7 @@ class TrainingConfig(Section):
     micro_batch: int | None = Field(
         None, ge=2, description="images at once, gradients accumulate; none: the batch"
     )
+    discriminator_steps: int = Field(1, ge=1, description="of the discriminator to one of the generator")
     seed: int = Field(0, ge=0)
     generated_labels: Literal["uniform", "training"] = Field(
         "uniform", description="classes of generated images"
@@ -221,8 +228,10 @@ class TrainConfig(Section):
     """Everything a run needs; `config.yaml` in the run directory holds it."""
 
     preset: str = "custom"
+    backbone: Literal["stylegan2", "sngan"] = "stylegan2"
     data: DataConfig = DataConfig()
     generator: GeneratorConfig = GeneratorConfig()
+    sngan: SnganConfig = SnganConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -247,8 +256,10 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
+        if self.backbone == "sngan":
+            self._check_sngan()
         group, per_round = self.discriminator.mbstd_group_size, self.training.round
-        if group is not None and group < per_round and per_round % group:
+        if self.backbone == "stylegan2" and group is not None and group < per_round and per_round % group:
             raise ValueError(
                 f"training.{'batch' if self.training.micro_batch is None else 'micro_batch'}={per_round} is not divisible "
                 f"by discriminator.mbstd_group_size={group}"
@@ -260,7 +271,7 @@ class TrainConfig(Section):
             )
         if "gsr" in self.regularizers and not self.generator.conditional:
             raise ValueError(
-                "regularizers: gsr acts on the class embedding; it needs generator.conditional=true"
+                "regularizers: gsr acts on what the class acts through; it needs generator.conditional=true"
             )
         if "noisytwins" in self.regularizers:
             if not self.generator.conditional:
@@ -275,6 +286,22 @@ class TrainConfig(Section):
                     f"noisytwins needs two at least, so 4 images"
                 )
         return self
+
+    def _check_sngan(self) -> None:
+        if "noisytwins" in self.regularizers:
+            raise ValueError(
+                "regularizers: noisytwins acts on a class embedding and on w, and sngan has neither; leave it out, or take "
+                "backbone=stylegan2"
+            )
+        unsuited = {
+            "loss.path_length_weight": self.loss.path_length_weight,
+            "training.style_mixing": self.training.style_mixing,
+        }
+        for name, value in unsuited.items():
+            if value > 0:
+                raise ValueError(
+                    f"{name}={value} acts on w, and sngan has none; set it to 0, or take backbone=stylegan2"
+                )
 
 
 def preset_names() -> list[str]:

@@ -123,6 +123,12 @@ def test_own_preset_file(tmp_path: Path) -> None:
             ["generator.conditional=false", "regularizers=noisytwins"],
             ["noisytwins", "generator.conditional=true"],
         ),
+        (["backbone=sngan", "regularizers=noisytwins"], ["noisytwins", "sngan has neither"]),
+        (["backbone=sngan", "training.style_mixing=0.9"], ["training.style_mixing=0.9", "sngan"]),
+        (["backbone=sngan", "loss.path_length_weight=2"], ["loss.path_length_weight=2", "sngan"]),
+        (["backbone=biggan"], ["backbone=biggan", "sngan"]),
+        (["backbone=sngan", "sngan.channels=0"], ["sngan.channels=0"]),
+        (["training.discriminator_steps=0"], ["training.discriminator_steps=0"]),
         (
             ["training.batch=9", "discriminator.mbstd_group_size=3", "regularizers=noisytwins"],
             ["training.batch=9", "even"],

@@ -5,7 +5,7 @@ from gan_lt.regularizers.class_weights import effective_number, inverse_effectiv
 from gan_lt.regularizers.group_spectral import GroupSpectral, group_spectral_loss, spectral_norms
 from gan_lt.regularizers.lecam import LeCam, lecam_loss
 from gan_lt.regularizers.noisy_twins import NoisyTwins, class_noise_std, noisy_twins_loss
-from gan_lt.regularizers.registry import REGULARIZERS, TermContext, build_terms
+from gan_lt.regularizers.registry import REGULARIZERS, TermContext, build_terms, generator_form
 from gan_lt.regularizers.term import Latents, Phase, StepBatch, Term
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "class_balance_loss",
     "class_noise_std",
     "effective_number",
+    "generator_form",
     "group_spectral_loss",
     "inverse_effective_weights",
     "lecam_loss",

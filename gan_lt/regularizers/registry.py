@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gan_lt.losses import AdversarialLoss
 from gan_lt.regularizers.class_balance import load_class_balance
 from gan_lt.regularizers.group_spectral import GroupSpectral
 from gan_lt.regularizers.lecam import LeCam
@@ -20,12 +21,15 @@ class TermContext:
     """What a term may be built from.
 
     counts: training images of each class. generator: with the form of the images and the names of the classes.
+    discriminator: whose features and blocks a term's further heads may use. adversarial: the configured loss, for these heads.
     conditioning: returns the generator's conditioning parameters, tensors [K, d]. w_dim: size of w and of the class embedding.
     settings: the section of the configuration with the term's name.
     """
 
     counts: Sequence[int]
     generator: nn.Module
+    discriminator: nn.Module
+    adversarial: AdversarialLoss
     conditioning: Callable[[], Sequence[Tensor]]
     w_dim: int
     settings: Mapping[str, Any]
@@ -36,7 +40,8 @@ def _noisy_twins(context: TermContext) -> Term:
 
 
 def _group_spectral(context: TermContext) -> Term:
-    return GroupSpectral(context.conditioning, context.counts, **context.settings)
+    layers = getattr(context.generator, "conditioning_layers", None)
+    return GroupSpectral(context.conditioning, context.counts, layers=layers, **context.settings)
 
 
 def _class_balance(context: TermContext) -> Term:
@@ -53,6 +58,19 @@ REGULARIZERS: dict[str, Callable[[TermContext], Term]] = {
     "cbgan": _class_balance,
     "lecam": _lecam,
 }
+
+
+# a method may want the generator in a form of its own: its settings -> arguments of the generator
+GENERATOR_FORMS: dict[str, Callable[[Any], dict[str, Any]]] = {}
+
+
+def generator_form(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that these methods want the StyleGAN2 generator built with."""
+    form: dict[str, Any] = {}
+    for name in names:
+        if name in GENERATOR_FORMS:
+            form |= GENERATOR_FORMS[name](settings[name])
+    return form
 
 
 def build_terms(names: Sequence[str], contexts: Mapping[str, TermContext]) -> list[Term]:

@@ -85,26 +85,26 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
 
 
 def training_step(state: TrainingState, averages: Averages) -> None:
-    """One optimizer step of each network on `training.batch` images."""
+    """One optimizer step of the generator, after `training.discriminator_steps` of the discriminator."""
     config = state.config
     rounds = config.training.batch // config.training.round
     loss = config.loss
     penalty = loss.penalty_interval if state.step % loss.penalty_interval == 0 else 0
     path_length = loss.path_length_interval if state.step % loss.path_length_interval == 0 else 0
     relativistic = state.objective.adversarial.relativistic
-    reals: list[tuple[Tensor, Tensor]] = [state.next_real() for _ in range(rounds)]
-
     _require_grad(state.D, state.G)
-    state.optimizer_d.zero_grad(set_to_none=True)
-    for real, labels in reals:
-        # a relativistic loss compares images pair by pair, so the pairs share their class
-        latents = state.draw_latents(labels if relativistic else None)
-        losses = discriminator_step(
-            state.G, state.D, state.objective, real, labels, latents, state.step, float(penalty)
-        )
-        (losses["loss"] / rounds).backward()  # type: ignore[no-untyped-call]
-        averages.add("D", losses)
-    state.optimizer_d.step()
+    for _ in range(config.training.discriminator_steps):
+        reals: list[tuple[Tensor, Tensor]] = [state.next_real() for _ in range(rounds)]
+        state.optimizer_d.zero_grad(set_to_none=True)
+        for real, labels in reals:
+            # a relativistic loss compares images pair by pair, so the pairs share their class
+            latents = state.draw_latents(labels if relativistic else None)
+            losses = discriminator_step(
+                state.G, state.D, state.objective, real, labels, latents, state.step, float(penalty)
+            )
+            (losses["loss"] / rounds).backward()  # type: ignore[no-untyped-call]
+            averages.add("D", losses)
+        state.optimizer_d.step()
 
     _require_grad(state.G, state.D)
     state.optimizer_g.zero_grad(set_to_none=True)
@@ -126,8 +126,9 @@ def training_step(state: TrainingState, averages: Averages) -> None:
 
     state.step += 1
     state.objective.augment.step(state.step)
-    state.images_seen += config.training.batch
-    decay = ema_decay(config.training.batch, config.ema.kimg, state.images_seen, config.ema.rampup)
+    seen = config.training.batch * config.training.discriminator_steps
+    state.images_seen += seen
+    decay = ema_decay(seen, config.ema.kimg, state.images_seen, config.ema.rampup)
     update_ema(state.G_ema, state.G, decay)
 
 

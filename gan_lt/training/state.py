@@ -14,8 +14,15 @@ from gan_lt.config import AugmentConfig, TrainConfig
 from gan_lt.data import BatchLoader, ImageSet, sampler_for
 from gan_lt.errors import InputError
 from gan_lt.losses import ADVERSARIAL_LOSSES, PathLength
-from gan_lt.models import Discriminator, Generator
-from gan_lt.regularizers import Latents, TermContext, build_terms
+from gan_lt.models import (
+    Discriminator,
+    Generator,
+    ImageDiscriminator,
+    ImageGenerator,
+    SnganDiscriminator,
+    SnganGenerator,
+)
+from gan_lt.regularizers import Latents, TermContext, build_terms, generator_form
 from gan_lt.training.step import Objective
 
 
@@ -51,6 +58,8 @@ class TrainingState:
             name: TermContext(
                 counts=images.counts.tolist(),
                 generator=self.G,
+                discriminator=self.D,
+                adversarial=ADVERSARIAL_LOSSES[config.loss.adversarial],
                 conditioning=self.G.conditioning_parameters,
                 w_dim=self.G.w_dim,
                 settings=getattr(config, name).model_dump(),
@@ -58,6 +67,8 @@ class TrainingState:
             for name in config.regularizers
         }
         terms = [term.to(device) for term in build_terms(config.regularizers, contexts)]
+        if heads := [parameter for term in terms for parameter in term.parameters()]:
+            self.optimizer_d.add_param_group({"params": heads})
         self.objective = Objective(
             adversarial=ADVERSARIAL_LOSSES[config.loss.adversarial],
             terms=terms,
@@ -158,10 +169,12 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) 
                 values[name] = torch.empty_like(parameter).copy_(value)
 
 
-def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Discriminator]:
+def build_networks(config: TrainConfig, images: ImageSet) -> tuple[ImageGenerator, ImageDiscriminator]:
     """Generator and discriminator of the configured form for these images."""
     g, d = config.generator, config.discriminator
     num_classes = images.num_classes if g.conditional else 0
+    if config.backbone == "sngan":
+        return build_sngan(config, images, num_classes)
     G = Generator(
         z_dim=g.z_dim,
         num_classes=num_classes,
@@ -176,6 +189,7 @@ def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Di
         noise_inputs=g.noise_inputs,
         class_names=images.class_names,
         class_counts=images.counts.tolist(),
+        **generator_form(config.regularizers, {name: getattr(config, name) for name in config.regularizers}),
     )
     D = Discriminator(
         num_classes=num_classes,
@@ -188,6 +202,30 @@ def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Di
         mapping_layers=d.mapping_layers,
     )
     return G, D
+
+
+def build_sngan(
+    config: TrainConfig, images: ImageSet, num_classes: int
+) -> tuple[ImageGenerator, ImageDiscriminator]:
+    """As `build_networks`, of the sngan backbone.
+
+    Raises:
+        InputError: images of a size that it does not have.
+    """
+    channels = config.sngan.channels
+    try:
+        G = SnganGenerator(
+            z_dim=config.generator.z_dim,
+            num_classes=num_classes,
+            resolution=images.resolution,
+            img_channels=images.channels,
+            channels=channels,
+            class_names=images.class_names,
+            class_counts=images.counts.tolist(),
+        )
+    except ValueError as error:
+        raise InputError(f"backbone=sngan: {error}; pass data.resolution=N") from error
+    return G, SnganDiscriminator(num_classes, images.resolution, images.channels, channels)
 
 
 def augmentation(config: AugmentConfig) -> Augmentation:

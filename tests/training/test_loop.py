@@ -96,22 +96,23 @@ def test_what_a_run_writes(
             ["noisytwins"],
         ),
         ({"augment": {"name": "ada", "ada": {"p": 0.3, "speed_kimg": 0.1, "interval": 2}}}, ["lecam"]),
+        ({"backbone": "sngan", "sngan": {"channels": 4}}, ["gsr", "lecam"]),
     ],
-    ids=["plain", "everything", "ada"],
+    ids=["plain", "everything", "ada", "sngan"],
 )
 def test_resumed_training_equals_uninterrupted_bit_for_bit(
     tmp_path: Path,
     make_config: MakeConfig,
     images: ImageSet,
     console: Console,
-    changes: dict[str, dict[str, Any]],
+    changes: dict[str, Any],
     regularizers: list[str],
 ) -> None:
     whole, halves = new_run(tmp_path, "whole"), new_run(tmp_path, "halves")
-    config = make_config(changes, regularizers=regularizers)
-    half = make_config(
-        {**changes, "training": {**changes.get("training", {}), "kimg": 0.024}}, regularizers=regularizers
-    )
+    changes = dict(changes)
+    top: dict[str, Any] = {"regularizers": regularizers, "backbone": changes.pop("backbone", "stylegan2")}
+    config = make_config(changes, **top)
+    half = make_config({**changes, "training": {**changes.get("training", {}), "kimg": 0.024}}, **top)
     train(config, images, whole, console, CPU)
     train(half, images, halves, console, CPU)
     assert last_state(halves)["step"] == 3
@@ -223,6 +224,18 @@ STEPS: dict[str, dict[str, Any]] = {
         "augment": {"name": "none"},
         "training": {"generated_labels": "training"},
     },
+    "sngan": {"backbone": "sngan", "sngan": {"channels": 4}},
+    "sngan, hinge, gsr and lecam": {
+        "backbone": "sngan",
+        "sngan": {"channels": 4},
+        "loss": {"adversarial": "hinge", "r1_gamma": 0},
+        "regularizers": ["gsr", "lecam"],
+    },
+    "unconditional sngan": {
+        "backbone": "sngan",
+        "sngan": {"channels": 4},
+        "generator": {"conditional": False},
+    },
     "ada": {"augment": {"name": "ada", "ada": {"p": 0.5, "speed_kimg": 1}}},
     "noisytwins": {"regularizers": ["noisytwins"]},
     "relativistic noisytwins": {"regularizers": ["noisytwins"], "loss": {"adversarial": "rpgan"}},
@@ -233,7 +246,8 @@ STEPS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", STEPS)
 def test_every_kind_of_step_moves_both_networks(name: str, make_config: MakeConfig, images: ImageSet) -> None:
     changes = dict(STEPS[name])
-    config = make_config(changes, regularizers=changes.pop("regularizers", []))
+    top = {key: changes.pop(key) for key in ("regularizers", "backbone") if key in changes}
+    config = make_config(changes, **top)
     state = TrainingState(config, images, CPU)
     before = {
         f"{which} {key}": value.clone()
@@ -255,6 +269,19 @@ def test_every_kind_of_step_moves_both_networks(name: str, make_config: MakeConf
     assert ("G/noisytwins" in values) == ("noisytwins" in config.regularizers)
     assert ("D/r2" in values) == (config.loss.r2_gamma > 0)
     assert state.images_seen == 24
+
+
+def test_several_discriminator_steps_to_one_of_the_generator(
+    make_config: MakeConfig, images: ImageSet
+) -> None:
+    state = TrainingState(make_config({"training": {"discriminator_steps": 3}}), images, CPU)
+    updates = {"D": 0, "G": 0}
+    for name, optimizer in [("D", state.optimizer_d), ("G", state.optimizer_g)]:
+        optimizer.register_step_post_hook(lambda *_, name=name: updates.update({name: updates[name] + 1}))
+    for _ in range(2):
+        loop.training_step(state, Averages())
+    assert updates == {"D": 6, "G": 2}
+    assert (state.step, state.images_seen) == (2, 6 * 8)
 
 
 def test_micro_batches_add_up_to_the_batch(make_config: MakeConfig, images: ImageSet) -> None:
@@ -334,14 +361,14 @@ def test_a_full_disk_is_one_line_and_keeps_earlier_checkpoints(
 def test_relativistic_pairs_share_their_class(make_config: MakeConfig, images: ImageSet) -> None:
     state = TrainingState(make_config({"loss": {"adversarial": "rpgan"}}), images, CPU)
     seen: list[tuple[list[int], list[int]]] = []
-    forward = state.D.forward
+    judge = state.D.judge
     calls: list[list[int]] = []
 
-    def watch(x: Tensor, y: Tensor) -> Tensor:
+    def watch(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         calls.append(y.tolist())
-        return forward(x, y)
+        return judge(x, y)
 
-    state.D.forward = watch  # type: ignore[method-assign]
+    state.D.judge = watch  # type: ignore[method-assign,assignment]
     loop.training_step(state, Averages())
     seen = list(zip(calls[::2], calls[1::2], strict=True))
     assert len(seen) == 2
