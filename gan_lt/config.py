@@ -193,6 +193,37 @@ class LecamConfig(Section):
     decay: float = Field(0.99, ge=0, lt=1, description="of the running means of the logits")
 
 
+class UtloConfig(Section):
+    """UTLO: low resolutions without classes, see docs/methods/utlo.md."""
+
+    weight: float = Field(1.0, ge=0, description="of the unconditional loss")
+    resolution: int = Field(8, description="layers up to this size don't see the class")
+
+    @field_validator("resolution")
+    @classmethod
+    def _has_blocks(cls, value: int) -> int:
+        if value < 8 or value > 512 or value & (value - 1):
+            raise ValueError("must be a power of two from 8 to 512")
+        return value
+
+
+class TransitionalConfig(Section):
+    """Transitional-cGAN: classes are faded in, see docs/methods/transitional.md."""
+
+    weight: float = Field(1.0, ge=0, description="of the unconditional loss")
+    start_step: int = Field(15625, ge=0, description="classes are faded in from here (2,000 kimg of 128)")
+    end_step: int = Field(31250, ge=1, description="and act fully from here (4,000 kimg of 128)")
+    remaining: float = Field(
+        1.0, ge=0, le=1, description="share of the unconditional loss that stays after the transition"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TransitionalConfig:
+        if self.end_step <= self.start_step:
+            raise ValueError(f"end_step={self.end_step} must come after start_step={self.start_step}")
+        return self
+
+
 class TrainingConfig(Section):
     """Length, batch and what is written when."""
 
@@ -242,6 +273,8 @@ class TrainConfig(Section):
     gsr: GsrConfig = GsrConfig()
     cbgan: CbganConfig = CbganConfig()
     lecam: LecamConfig = LecamConfig()
+    utlo: UtloConfig = UtloConfig()
+    transitional: TransitionalConfig = TransitionalConfig()
     training: TrainingConfig = TrainingConfig()
 
     @field_validator("regularizers")
@@ -273,6 +306,13 @@ class TrainConfig(Section):
             raise ValueError(
                 "regularizers: gsr acts on what the class acts through; it needs generator.conditional=true"
             )
+        for name in ("utlo", "transitional"):
+            if name in self.regularizers and not self.generator.conditional:
+                raise ValueError(
+                    f"regularizers: {name} is about classes; it needs generator.conditional=true"
+                )
+        if "utlo" in self.regularizers:
+            self._check_low_resolutions()
         if "noisytwins" in self.regularizers:
             if not self.generator.conditional:
                 raise ValueError(
@@ -287,12 +327,32 @@ class TrainConfig(Section):
                 )
         return self
 
-    def _check_sngan(self) -> None:
-        if "noisytwins" in self.regularizers:
+    def _check_low_resolutions(self) -> None:
+        if self.generator.architecture != "skip":
             raise ValueError(
-                "regularizers: noisytwins acts on a class embedding and on w, and sngan has neither; leave it out, or take "
-                "backbone=stylegan2"
+                f"generator.architecture={self.generator.architecture} makes no image at low resolutions, which utlo needs; "
+                f"take skip"
             )
+        if self.discriminator.architecture == "skip":
+            raise ValueError(
+                "discriminator.architecture=skip leaves no blocks for utlo's head to share; take resnet or orig"
+            )
+        if self.data.resolution is not None and self.data.resolution <= self.utlo.resolution:
+            raise ValueError(
+                f"utlo.resolution={self.utlo.resolution} must be below data.resolution={self.data.resolution}"
+            )
+
+    def _check_sngan(self) -> None:
+        missing = {
+            "noisytwins": "a class embedding and w, and sngan has neither",
+            "utlo": "an image and a w at every resolution, and sngan has neither",
+            "transitional": "a class embedding, and sngan has none",
+        }
+        for name, what in missing.items():
+            if name in self.regularizers:
+                raise ValueError(
+                    f"regularizers: {name} acts on {what}; leave it out, or take backbone=stylegan2"
+                )
         unsuited = {
             "loss.path_length_weight": self.loss.path_length_weight,
             "training.style_mixing": self.training.style_mixing,

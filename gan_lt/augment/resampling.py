@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ops import setup_filter, upfirdn2d
 from gan_lt.augment.blitting import reflect
 from gan_lt.augment.wavelets import SYM6
 
@@ -77,6 +76,8 @@ def affine_warp(images: Tensor, inverse: Tensor) -> Tensor:
     Returns:
         The same shape; differentiable twice with respect to the images.
     """
+    from cuda_ops import setup_filter, upfirdn2d  # takes a second; the configuration only wants the names
+
     size, taps = images.shape[-1], len(SYM6)
     filter_ = setup_filter(list(SYM6)).to(images.device)
     padded = F.pad(images, [_MARGIN] * 4, mode="reflect")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from cuda_ops import downsample2d, setup_filter
@@ -165,7 +166,7 @@ class Discriminator(ImageDiscriminator):
         return self._last_layers(x)
 
     def _last_layers(self, x: Tensor) -> Tensor:
-        x = x.float()
+        x = x if x.dtype == torch.float64 else x.float()
         if self.minibatch_std is not None:
             x = self.minibatch_std(x)
         x = self.conv(x)

@@ -7,6 +7,8 @@ from gan_lt.regularizers.lecam import LeCam, lecam_loss
 from gan_lt.regularizers.noisy_twins import NoisyTwins, class_noise_std, noisy_twins_loss
 from gan_lt.regularizers.registry import REGULARIZERS, TermContext, build_terms, generator_form
 from gan_lt.regularizers.term import Latents, Phase, StepBatch, Term
+from gan_lt.regularizers.transitional import Transitional
+from gan_lt.regularizers.utlo import Utlo
 
 __all__ = [
     "REGULARIZERS",
@@ -20,6 +22,8 @@ __all__ = [
     "StepBatch",
     "Term",
     "TermContext",
+    "Transitional",
+    "Utlo",
     "build_terms",
     "class_balance_loss",
     "class_noise_std",

@@ -175,6 +175,11 @@ def build_networks(config: TrainConfig, images: ImageSet) -> tuple[ImageGenerato
     num_classes = images.num_classes if g.conditional else 0
     if config.backbone == "sngan":
         return build_sngan(config, images, num_classes)
+    form = generator_form(config.regularizers, {name: getattr(config, name) for name in config.regularizers})
+    if form.get("unconditional_resolution", 0) >= images.resolution:
+        raise InputError(
+            f"utlo.resolution={form['unconditional_resolution']} must be below the images' {images.resolution}"
+        )
     G = Generator(
         z_dim=g.z_dim,
         num_classes=num_classes,
@@ -189,7 +194,7 @@ def build_networks(config: TrainConfig, images: ImageSet) -> tuple[ImageGenerato
         noise_inputs=g.noise_inputs,
         class_names=images.class_names,
         class_counts=images.counts.tolist(),
-        **generator_form(config.regularizers, {name: getattr(config, name) for name in config.regularizers}),
+        **form,
     )
     D = Discriminator(
         num_classes=num_classes,

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from gan_lt.classifier import Classifier
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
@@ -58,6 +59,13 @@ def differences(a: Any, b: Any, name: str = "") -> list[str]:
     return [] if a == b else [name]
 
 
+def at_resolution(images: ImageSet, resolution: int) -> ImageSet:
+    """The same set with pixels repeated."""
+    times = resolution // images.resolution
+    pixels = images.images().repeat(times, axis=2).repeat(times, axis=3)
+    return ImageSet.from_arrays(pixels, images.labels, images.class_names)
+
+
 def new_run(tmp_path: Path, name: str) -> Path:
     run = tmp_path / name
     run.mkdir()
@@ -97,8 +105,11 @@ def test_what_a_run_writes(
         ),
         ({"augment": {"name": "ada", "ada": {"p": 0.3, "speed_kimg": 0.1, "interval": 2}}}, ["lecam"]),
         ({"backbone": "sngan", "sngan": {"channels": 4}}, ["gsr", "lecam"]),
+        ({"cbgan": {"cycle": 2}}, ["cbgan", "gsr"]),
+        ({"data": {"resolution": 16}}, ["utlo", "noisytwins"]),
+        ({"transitional": {"start_step": 1, "end_step": 5}}, ["transitional"]),
     ],
-    ids=["plain", "everything", "ada", "sngan"],
+    ids=["plain", "everything", "ada", "sngan", "cbgan", "utlo", "transitional"],
 )
 def test_resumed_training_equals_uninterrupted_bit_for_bit(
     tmp_path: Path,
@@ -110,6 +121,13 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(
 ) -> None:
     whole, halves = new_run(tmp_path, "whole"), new_run(tmp_path, "halves")
     changes = dict(changes)
+    if "cbgan" in changes:
+        Classifier(3, resolution=8, img_channels=1, class_names=["a", "b", "c"]).save_pretrained(
+            tmp_path / "C"
+        )
+        changes["cbgan"] = {**changes["cbgan"], "classifier": str(tmp_path / "C")}
+    if "data" in changes:
+        images = at_resolution(images, changes["data"].get("resolution", 8))
     top: dict[str, Any] = {"regularizers": regularizers, "backbone": changes.pop("backbone", "stylegan2")}
     config = make_config(changes, **top)
     half = make_config({**changes, "training": {**changes.get("training", {}), "kimg": 0.024}}, **top)
@@ -236,6 +254,23 @@ STEPS: dict[str, dict[str, Any]] = {
         "sngan": {"channels": 4},
         "generator": {"conditional": False},
     },
+    "utlo": {"regularizers": ["utlo"], "data": {"resolution": 16}},
+    "relativistic utlo and noisytwins": {
+        "regularizers": ["utlo", "noisytwins"],
+        "data": {"resolution": 16},
+        "loss": {"adversarial": "rpgan", "r2_gamma": 0.1},
+    },
+    "transitional": {
+        "regularizers": ["transitional"],
+        "transitional": {"start_step": 1, "end_step": 4},
+        "loss": {"r2_gamma": 0.1},
+    },
+    "relativistic transitional with lecam and ada": {
+        "regularizers": ["transitional", "lecam", "noisytwins"],
+        "transitional": {"start_step": 0, "end_step": 4, "remaining": 0.5},
+        "loss": {"adversarial": "rpgan"},
+        "augment": {"name": "ada", "ada": {"p": 0.5}},
+    },
     "ada": {"augment": {"name": "ada", "ada": {"p": 0.5, "speed_kimg": 1}}},
     "noisytwins": {"regularizers": ["noisytwins"]},
     "relativistic noisytwins": {"regularizers": ["noisytwins"], "loss": {"adversarial": "rpgan"}},
@@ -248,6 +283,7 @@ def test_every_kind_of_step_moves_both_networks(name: str, make_config: MakeConf
     changes = dict(STEPS[name])
     top = {key: changes.pop(key) for key in ("regularizers", "backbone") if key in changes}
     config = make_config(changes, **top)
+    images = at_resolution(images, config.data.resolution or 8)
     state = TrainingState(config, images, CPU)
     before = {
         f"{which} {key}": value.clone()
@@ -269,6 +305,37 @@ def test_every_kind_of_step_moves_both_networks(name: str, make_config: MakeConf
     assert ("G/noisytwins" in values) == ("noisytwins" in config.regularizers)
     assert ("D/r2" in values) == (config.loss.r2_gamma > 0)
     assert state.images_seen == 24
+
+
+@pytest.mark.parametrize("name", ["utlo", "transitional"])
+def test_a_terms_head_is_trained_with_the_discriminator(
+    name: str, make_config: MakeConfig, images: ImageSet
+) -> None:
+    changes = {"utlo": {"data": {"resolution": 16}}, "transitional": {}}[name]
+    state = TrainingState(
+        make_config(changes, regularizers=[name]), at_resolution(images, 16 if name == "utlo" else 8), CPU
+    )
+    (term,) = state.objective.terms
+    before = [parameter.clone() for parameter in term.parameters()]
+    averages = Averages()
+    loop.training_step(state, averages)
+    assert all(not torch.equal(a, b) for a, b in zip(before, term.parameters(), strict=True) if b.ndim > 1)
+    values = averages.take()
+    assert values[f"D/{name}"] > 0
+    assert values[f"G/{name}"] > 0
+
+
+def test_before_the_transition_labels_change_nothing(make_config: MakeConfig, images: ImageSet) -> None:
+    """The same latents with other classes: the same images, and no gradient into the class embedding."""
+    state = TrainingState(make_config(regularizers=["transitional"]), images, CPU)
+    for _ in range(3):
+        loop.training_step(state, Averages())
+    assert float(state.G_ema.mapping.class_scale) == 0  # type: ignore[union-attr, arg-type]
+    z = torch.randn(4, 8)
+    first, second = (state.G_ema(z, torch.full([4], k), noise_mode="const") for k in (0, 2))
+    assert torch.equal(first, second)
+    gradient = state.G.mapping.embed.weight.grad  # type: ignore[union-attr]
+    assert not bool(gradient.any())
 
 
 def test_several_discriminator_steps_to_one_of_the_generator(
