@@ -37,7 +37,49 @@ def test_published_settings() -> None:
     assert config.training.kimg * 1000 == 120_000 * 128
     assert (config.loss.r1_gamma, config.discriminator.mbstd_group_size) == (0.01, 32)
     steps = {"imagenet-lt-64": 60_000, "inat2019-64": 25_000}
+    assert {name: build_config(name, {}).augment.name for name in steps} == dict.fromkeys(steps, "ada")
     assert {name: build_config(name, {}).noisytwins.start_step for name in steps} == steps
+
+
+@pytest.mark.parametrize(
+    ("name", "regularizers", "conditional"),
+    [
+        ("cifar10-lt-sngan", ("lecam",), True),
+        ("cifar10-lt-sngan-gsr", ("gsr", "lecam"), True),
+        ("cifar10-lt-cbgan", ("cbgan", "lecam"), False),
+    ],
+)
+def test_published_settings_on_sngan(name: str, regularizers: tuple[str, ...], conditional: bool) -> None:
+    config = build_config(name, {})
+    assert (config.backbone, config.regularizers) == ("sngan", regularizers)
+    assert config.generator.conditional is conditional
+    assert (config.generator.z_dim, config.sngan.channels) == (128, 64)
+    assert (config.loss.adversarial, config.augment.name, config.lecam.weight) == (
+        "hinge",
+        "diffaugment",
+        0.3,
+    )
+    optimizer = config.optimizer
+    assert (optimizer.generator_lr, optimizer.discriminator_lr) == (2e-4, 2e-4)
+    assert (optimizer.beta1, optimizer.beta2) == (0.5, 0.9)
+    assert config.training.discriminator_steps == 5
+    assert config.training.kimg * 1000 == 100_000 * 5 * 64
+    assert (config.gsr.weight, config.gsr.beta, config.gsr.iterations) == (0.5, 0.999, 4)
+    assert (config.cbgan.weight, config.cbgan.cycle, config.cbgan.form) == (10, 2000, "convex")
+
+
+def test_rivals_train_the_same_network_as_noisytwins() -> None:
+    def network_and_length(name: str) -> tuple[Any, ...]:
+        config = build_config(name, {})
+        return config.generator, config.discriminator, config.optimizer, config.training, config.loss
+
+    for rival in ("cifar10-lt-utlo", "cifar10-lt-transitional"):
+        assert network_and_length(rival) == network_and_length("cifar10-lt")
+    transitional = build_config("cifar10-lt-transitional", {})
+    assert transitional.transitional.start_step * transitional.training.batch == 2_000_000
+    assert transitional.transitional.end_step * transitional.training.batch == 4_000_000
+    few = build_config("few-shot-64", {}).noisytwins
+    assert (few.sigma, few.beta) == (0.5, 0)
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,13 @@ STEPS: dict[str, dict[str, Any]] = {
         "loss": {"adversarial": "rpgan"},
         "augment": {"name": "ada", "ada": {"p": 0.5}},
     },
+    "all that goes together": {
+        "regularizers": ["noisytwins", "gsr", "lecam", "utlo", "transitional"],
+        "data": {"resolution": 16},
+        "transitional": {"start_step": 0, "end_step": 2},
+        "loss": {"path_length_weight": 2, "path_length_interval": 1},
+        "training": {"style_mixing": 0.9},
+    },
     "ada": {"augment": {"name": "ada", "ada": {"p": 0.5, "speed_kimg": 1}}},
     "noisytwins": {"regularizers": ["noisytwins"]},
     "relativistic noisytwins": {"regularizers": ["noisytwins"], "loss": {"adversarial": "rpgan"}},
