@@ -297,6 +297,15 @@ class TrainConfig(Section):
                 f"training.{'batch' if self.training.micro_batch is None else 'micro_batch'}={per_round} is not divisible "
                 f"by discriminator.mbstd_group_size={group}"
             )
+        if (
+            self.augment.name == "ada"
+            and self.augment.ada.target is not None
+            and self.loss.adversarial == "rpgan"
+        ):
+            raise ValueError(
+                f"augment.ada.target={self.augment.ada.target} watches the sign of D's logits, and rpgan, which compares logits "
+                f"only, leaves them without a zero; fix p with augment.ada.target=null augment.ada.p=0.2, or take another loss"
+            )
         if "cbgan" in self.regularizers and self.cbgan.classifier is None:
             raise ValueError(
                 "cbgan.classifier is missing: train one with `gan-lt classifier train --data DATA --outdir DIR` and pass "

@@ -146,6 +146,7 @@ def test_own_preset_file(tmp_path: Path) -> None:
         (["augment.policy=rotate"], ["rotate", "cutout"]),
         (["augment.ada.transforms=bg,spin"], ["augment.ada.transforms", "'spin'", "bgc"]),
         (["augment.ada.p=2"], ["augment.ada.p=2"]),
+        (["augment.name=ada", "loss.adversarial=rpgan"], ["augment.ada.target=0.6", "rpgan", "target=null"]),
         (["augment.ada.targt=0.5"], ["did you mean 'target'"]),
         (["noisytwins.beta=1"], ["noisytwins.beta=1"]),
         (["regularizers=twins"], ["'twins'", "noisytwins"]),

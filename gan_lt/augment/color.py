@@ -62,9 +62,9 @@ def color_map(draws: Draws, transforms: Container[str]) -> tuple[Tensor, Tensor]
         steps.append(eye - 2 * luma * flipped)
     if "hue" in transforms:
         angle = draws.angle().view(-1, 1, 1)
-        # Rodrigues' rotation about v; exact where the angle is 0
-        s = 1 / math.sqrt(3)
-        cross = eye.new_tensor([[0, -s, s], [s, 0, -s], [-s, s, 0]])
+        # Rodrigues' rotation about v; exact where the angle is 0. [v]_x = (P - P^T) / sqrt(3), P the cyclic permutation
+        cycle = eye.roll(-1, 0)
+        cross = (cycle.t() - cycle) / math.sqrt(3)
         steps.append(eye + angle.sin() * cross + (1 - angle.cos()) * (luma - eye))
     if "saturation" in transforms:
         steps.append(eye + (draws.factor(_SATURATION_OCTAVES).view(-1, 1, 1) - 1) * (eye - luma))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -62,6 +63,13 @@ class _Adjoint(torch.autograd.Function):
         return grid_sample(direction, grid), None, None
 
 
+@cache
+def _sym6(device: torch.device) -> Tensor:
+    from cuda_ops import setup_filter
+
+    return setup_filter(list(SYM6)).to(device)
+
+
 def affine_warp(images: Tensor, inverse: Tensor) -> Tensor:
     """Warp each image by its own affine map, anti-aliased, with the image's reflection around it.
 
@@ -76,10 +84,10 @@ def affine_warp(images: Tensor, inverse: Tensor) -> Tensor:
     Returns:
         The same shape; differentiable twice with respect to the images.
     """
-    from cuda_ops import setup_filter, upfirdn2d  # takes a second; the configuration only wants the names
+    from cuda_ops import upfirdn2d  # takes a second; the configuration only wants the names
 
     size, taps = images.shape[-1], len(SYM6)
-    filter_ = setup_filter(list(SYM6)).to(images.device)
+    filter_ = _sym6(images.device)
     padded = F.pad(images, [_MARGIN] * 4, mode="reflect")
     # up[m] = sum_i f[m - 2 i] padded[i], so that up[m] lies at (m - centre) / 2
     up = upfirdn2d(padded, filter_, up=2, padding=(taps - 1, 0, taps - 1, 0), gain=4.0)

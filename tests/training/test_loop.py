@@ -269,7 +269,7 @@ STEPS: dict[str, dict[str, Any]] = {
         "regularizers": ["transitional", "lecam", "noisytwins"],
         "transitional": {"start_step": 0, "end_step": 4, "remaining": 0.5},
         "loss": {"adversarial": "rpgan"},
-        "augment": {"name": "ada", "ada": {"p": 0.5}},
+        "augment": {"name": "ada", "ada": {"p": 0.5, "target": None}},
     },
     "all that goes together": {
         "regularizers": ["noisytwins", "gsr", "lecam", "utlo", "transitional"],
