@@ -19,7 +19,7 @@ from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.models import Generator
-from gan_lt.training import loop, train
+from gan_lt.training import loop, step, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
 from gan_lt.training.monitor import Averages
 from gan_lt.training.state import TrainingState
@@ -343,6 +343,37 @@ def test_before_the_transition_labels_change_nothing(make_config: MakeConfig, im
     assert torch.equal(first, second)
     gradient = state.G.mapping.embed.weight.grad  # type: ignore[union-attr]
     assert not bool(gradient.any())
+
+
+def test_r1_and_ada_look_at_the_whole_verdict(make_config: MakeConfig, images: ImageSet) -> None:
+    """Before the transition D's own logits count nothing: R1 is that of the unconditional head, and so are the signs."""
+    config = make_config(
+        {"augment": {"name": "ada", "ada": {"transforms": ["cutout"]}}}, regularizers=["transitional"]
+    )
+    state = TrainingState(config, images, CPU)
+    (term,) = state.objective.terms
+    with torch.no_grad():
+        term.head.bias.fill_(1000.0)  # type: ignore[union-attr]
+    real, labels = state.next_real()
+    losses = step.discriminator_step(
+        state.G, state.D, state.objective, real, labels, state.draw_latents(), 0, penalty_factor=2.0
+    )
+    seen = real.clone().requires_grad_()
+    head = term.head(state.D.features(seen)).squeeze(1)  # type: ignore[operator]
+    (gradient,) = torch.autograd.grad(head.sum(), seen)
+    expected = gradient.square().sum(dim=(1, 2, 3)).mean()
+    torch.testing.assert_close(losses["r1"], expected)
+    assert float(expected) > 0
+    assert float(state.objective.augment.signs) == len(real)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_from_before_ada_is_resumed(make_config: MakeConfig, images: ImageSet) -> None:
+    state = TrainingState(make_config(), images, CPU)
+    loop.training_step(state, Averages())
+    saved = {key: value for key, value in state.state_dict().items() if key != "augment"}
+    again = TrainingState(make_config(), images, CPU)
+    again.load_state_dict(saved)
+    assert not differences(saved["D"], again.state_dict()["D"])
 
 
 def test_several_discriminator_steps_to_one_of_the_generator(
