@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from gan_lt.augment.pipeline import named_transforms
 from gan_lt.errors import InputError
 from gan_lt.regularizers import REGULARIZERS
 
@@ -69,6 +70,12 @@ class GeneratorConfig(Section):
     conditional: bool = Field(True, description="false: neither network sees the class")
 
 
+class SnganConfig(Section):
+    """Size of both networks of the sngan backbone; of `generator`, only z_dim and conditional act there."""
+
+    channels: int = Field(64, ge=1, description="base width")
+
+
 class DiscriminatorConfig(Section):
     """Form of the discriminator; its channels are the generator's unless given."""
 
@@ -92,11 +99,36 @@ class LossConfig(Section):
     path_length_interval: int = Field(4, ge=1, description="steps between path-length penalties")
 
 
+class AdaConfig(Section):
+    """Adaptive discriminator augmentation, see docs/methods/ada.md."""
+
+    transforms: tuple[str, ...] = Field(
+        ("bgc",), description="groups (bgc) or single transforms (xflip, hue)"
+    )
+    p: float = Field(
+        0.0, ge=0, le=1, description="probability of each transform at the start; for good with target null"
+    )
+    target: float | None = Field(0.6, gt=-1, lt=1, description="of E[sign D(real)]; null: p stays")
+    speed_kimg: float = Field(
+        500.0, gt=0, description="thousands of images in which p goes from 0 to 1 at most"
+    )
+    interval: int = Field(4, ge=1, description="steps between adjustments of p")
+
+    @field_validator("transforms")
+    @classmethod
+    def _known_transforms(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        named_transforms(names)
+        return names
+
+
 class AugmentConfig(Section):
     """Augmentation of real and generated images alike."""
 
-    name: Literal["none", "diffaugment"] = "diffaugment"
-    policy: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation", "cutout")
+    name: Literal["none", "diffaugment", "ada"] = "diffaugment"
+    policy: tuple[Literal["color", "translation", "cutout"], ...] = Field(
+        ("color", "translation", "cutout"), description="of diffaugment"
+    )
+    ada: AdaConfig = AdaConfig()
 
 
 class OptimizerConfig(Section):
@@ -161,6 +193,37 @@ class LecamConfig(Section):
     decay: float = Field(0.99, ge=0, lt=1, description="of the running means of the logits")
 
 
+class UtloConfig(Section):
+    """UTLO: low resolutions without classes, see docs/methods/utlo.md."""
+
+    weight: float = Field(1.0, ge=0, description="of the unconditional loss")
+    resolution: int = Field(8, description="layers up to this size don't see the class")
+
+    @field_validator("resolution")
+    @classmethod
+    def _has_blocks(cls, value: int) -> int:
+        if value < 8 or value > 512 or value & (value - 1):
+            raise ValueError("must be a power of two from 8 to 512")
+        return value
+
+
+class TransitionalConfig(Section):
+    """Transitional-cGAN: classes are faded in, see docs/methods/transitional.md."""
+
+    weight: float = Field(1.0, ge=0, description="of the unconditional loss")
+    start_step: int = Field(15625, ge=0, description="classes are faded in from here (2,000 kimg of 128)")
+    end_step: int = Field(31250, ge=1, description="and act fully from here (4,000 kimg of 128)")
+    remaining: float = Field(
+        1.0, ge=0, le=1, description="share of the unconditional loss that stays after the transition"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TransitionalConfig:
+        if self.end_step <= self.start_step:
+            raise ValueError(f"end_step={self.end_step} must come after start_step={self.start_step}")
+        return self
+
+
 class TrainingConfig(Section):
     """Length, batch and what is written when."""
 
@@ -169,6 +232,7 @@ class TrainingConfig(Section):
     micro_batch: int | None = Field(
         None, ge=2, description="images at once, gradients accumulate; none: the batch"
     )
+    discriminator_steps: int = Field(1, ge=1, description="of the discriminator to one of the generator")
     seed: int = Field(0, ge=0)
     generated_labels: Literal["uniform", "training"] = Field(
         "uniform", description="classes of generated images"
@@ -235,8 +299,10 @@ class TrainConfig(Section):
     """Everything a run needs; `config.yaml` in the run directory holds it."""
 
     preset: str = "custom"
+    backbone: Literal["stylegan2", "sngan"] = "stylegan2"
     data: DataConfig = DataConfig()
     generator: GeneratorConfig = GeneratorConfig()
+    sngan: SnganConfig = SnganConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -247,6 +313,8 @@ class TrainConfig(Section):
     gsr: GsrConfig = GsrConfig()
     cbgan: CbganConfig = CbganConfig()
     lecam: LecamConfig = LecamConfig()
+    utlo: UtloConfig = UtloConfig()
+    transitional: TransitionalConfig = TransitionalConfig()
     training: TrainingConfig = TrainingConfig()
     metrics: MetricsConfig = MetricsConfig()
 
@@ -262,11 +330,22 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
+        if self.backbone == "sngan":
+            self._check_sngan()
         group, per_round = self.discriminator.mbstd_group_size, self.training.round
-        if group is not None and group < per_round and per_round % group:
+        if self.backbone == "stylegan2" and group is not None and group < per_round and per_round % group:
             raise ValueError(
                 f"training.{'batch' if self.training.micro_batch is None else 'micro_batch'}={per_round} is not divisible "
                 f"by discriminator.mbstd_group_size={group}"
+            )
+        if (
+            self.augment.name == "ada"
+            and self.augment.ada.target is not None
+            and self.loss.adversarial == "rpgan"
+        ):
+            raise ValueError(
+                f"augment.ada.target={self.augment.ada.target} watches the sign of D's logits, and rpgan, which compares logits "
+                f"only, leaves them without a zero; fix p with augment.ada.target=null augment.ada.p=0.2, or take another loss"
             )
         if "cbgan" in self.regularizers and self.cbgan.classifier is None:
             raise ValueError(
@@ -277,8 +356,15 @@ class TrainConfig(Section):
             raise ValueError("metrics.names: ifid needs classes, and generator.conditional=false makes none")
         if "gsr" in self.regularizers and not self.generator.conditional:
             raise ValueError(
-                "regularizers: gsr acts on the class embedding; it needs generator.conditional=true"
+                "regularizers: gsr acts on what the class acts through; it needs generator.conditional=true"
             )
+        for name in ("utlo", "transitional"):
+            if name in self.regularizers and not self.generator.conditional:
+                raise ValueError(
+                    f"regularizers: {name} is about classes; it needs generator.conditional=true"
+                )
+        if "utlo" in self.regularizers:
+            self._check_low_resolutions()
         if "noisytwins" in self.regularizers:
             if not self.generator.conditional:
                 raise ValueError(
@@ -292,6 +378,42 @@ class TrainConfig(Section):
                     f"noisytwins needs two at least, so 4 images"
                 )
         return self
+
+    def _check_low_resolutions(self) -> None:
+        if self.generator.architecture != "skip":
+            raise ValueError(
+                f"generator.architecture={self.generator.architecture} makes no image at low resolutions, which utlo needs; "
+                f"take skip"
+            )
+        if self.discriminator.architecture == "skip":
+            raise ValueError(
+                "discriminator.architecture=skip leaves no blocks for utlo's head to share; take resnet or orig"
+            )
+        if self.data.resolution is not None and self.data.resolution <= self.utlo.resolution:
+            raise ValueError(
+                f"utlo.resolution={self.utlo.resolution} must be below data.resolution={self.data.resolution}"
+            )
+
+    def _check_sngan(self) -> None:
+        missing = {
+            "noisytwins": "a class embedding and w, and sngan has neither",
+            "utlo": "an image and a w at every resolution, and sngan has neither",
+            "transitional": "a class embedding, and sngan has none",
+        }
+        for name, what in missing.items():
+            if name in self.regularizers:
+                raise ValueError(
+                    f"regularizers: {name} acts on {what}; leave it out, or take backbone=stylegan2"
+                )
+        unsuited = {
+            "loss.path_length_weight": self.loss.path_length_weight,
+            "training.style_mixing": self.training.style_mixing,
+        }
+        for name, value in unsuited.items():
+            if value > 0:
+                raise ValueError(
+                    f"{name}={value} acts on w, and sngan has none; set it to 0, or take backbone=stylegan2"
+                )
 
 
 def preset_names() -> list[str]:
@@ -394,7 +516,7 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
         raise InputError(
             f"{dotted}={value}: {dotted} is a section; set one of its keys, as in {dotted}.{next(iter(node[keys[-1]]))}=..."
         )
-    if keys[-1] in ("regularizers", "policy", "names") and isinstance(value, str):
+    if keys[-1] in ("regularizers", "policy", "names", "transforms") and isinstance(value, str):
         value = [item for item in value.split(",") if item]
     node[keys[-1]] = value
 

@@ -87,8 +87,8 @@ def take_rows(x: Tensor) -> Tensor:
 def gather_rows(x: Tensor) -> Tensor:
     """The whole batch [n * world_size(), ...] in its order from every process's rows [n, ...].
 
-    Differentiable where every process computes the same scalar from the result, and gradients are averaged over the
-    processes afterwards (`average_gradients`): then the average is the gradient of that scalar.
+    Differentiable: where gradients are averaged over the processes afterwards (`average_gradients`), the average is the
+    gradient of the mean of the processes' losses.
     """
     if world_size() == 1:
         return x
@@ -114,8 +114,9 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        # each process has the whole gradient; the later average over processes divides by their number
-        return take_rows(gradients[0]) * world_size()
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return take_rows(total)
 
 
 class _Mean(torch.autograd.Function):
@@ -127,8 +128,10 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        # d mean / d x is 1 / N; the average over processes that follows supplies it
-        return gradients[0]
+        # d mean / d x is 1 / N of every process's gradient, and the later average over processes divides by N once more
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total / world_size()
 
 
 def _back_in_order(total: int) -> Tensor:

@@ -21,7 +21,7 @@ from gan_lt.cli import main
 from gan_lt.commands import generate_command, run_command, train_command
 from gan_lt.data import open_image_set
 from gan_lt.errors import InputError
-from gan_lt.models import Generator
+from gan_lt.models import Generator, SnganGenerator
 from gan_lt.sampling import loading
 
 ROOT = Path(__file__).parents[1]
@@ -99,6 +99,21 @@ def test_train_makes_a_run(trained: Path) -> None:
     assert G.class_counts == (12, 5, 3)
     assert (trained / "config.yaml").is_file()
     assert len((trained / "stats.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_sngan_is_trained_resumed_and_sampled_like_any_network(tmp_path: Path, data: Path) -> None:
+    arguments = ["--data", str(data), "--outdir", str(tmp_path), "--name", "run", *TINY]
+    sngan = ["backbone=sngan", "sngan.channels=2", "training.discriminator_steps=2", "--regularizers", "gsr"]
+    assert train_command([*arguments, *sngan]) == 0
+    assert train_command(["--resume", str(tmp_path / "run"), "--kimg", "0.064"]) == 0
+    G = Generator.from_pretrained(tmp_path / "run" / "network")
+    assert isinstance(G, SnganGenerator)
+    assert G.class_counts == (12, 5, 3)
+    for out in ("first", "second"):
+        command = ["--network", str(tmp_path / "run"), "--outdir", str(tmp_path / out), "--top-up", str(data)]
+        assert generate_command(command) == 0
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+    assert len(list((tmp_path / "first").rglob("*.png"))) == 7 + 9
 
 
 def test_runs_are_numbered_and_named_after_what_is_trained(tmp_path: Path, data: Path) -> None:

@@ -37,7 +37,49 @@ def test_published_settings() -> None:
     assert config.training.kimg * 1000 == 120_000 * 128
     assert (config.loss.r1_gamma, config.discriminator.mbstd_group_size) == (0.01, 32)
     steps = {"imagenet-lt-64": 60_000, "inat2019-64": 25_000}
+    assert {name: build_config(name, {}).augment.name for name in steps} == dict.fromkeys(steps, "ada")
     assert {name: build_config(name, {}).noisytwins.start_step for name in steps} == steps
+
+
+@pytest.mark.parametrize(
+    ("name", "regularizers", "conditional"),
+    [
+        ("cifar10-lt-sngan", ("lecam",), True),
+        ("cifar10-lt-sngan-gsr", ("gsr", "lecam"), True),
+        ("cifar10-lt-cbgan", ("cbgan", "lecam"), False),
+    ],
+)
+def test_published_settings_on_sngan(name: str, regularizers: tuple[str, ...], conditional: bool) -> None:
+    config = build_config(name, {})
+    assert (config.backbone, config.regularizers) == ("sngan", regularizers)
+    assert config.generator.conditional is conditional
+    assert (config.generator.z_dim, config.sngan.channels) == (128, 64)
+    assert (config.loss.adversarial, config.augment.name, config.lecam.weight) == (
+        "hinge",
+        "diffaugment",
+        0.3,
+    )
+    optimizer = config.optimizer
+    assert (optimizer.generator_lr, optimizer.discriminator_lr) == (2e-4, 2e-4)
+    assert (optimizer.beta1, optimizer.beta2) == (0.5, 0.9)
+    assert config.training.discriminator_steps == 5
+    assert config.training.kimg * 1000 == 100_000 * 5 * 64
+    assert (config.gsr.weight, config.gsr.beta, config.gsr.iterations) == (0.5, 0.999, 4)
+    assert (config.cbgan.weight, config.cbgan.cycle, config.cbgan.form) == (10, 2000, "convex")
+
+
+def test_rivals_train_the_same_network_as_noisytwins() -> None:
+    def network_and_length(name: str) -> tuple[Any, ...]:
+        config = build_config(name, {})
+        return config.generator, config.discriminator, config.optimizer, config.training, config.loss
+
+    for rival in ("cifar10-lt-utlo", "cifar10-lt-transitional"):
+        assert network_and_length(rival) == network_and_length("cifar10-lt")
+    transitional = build_config("cifar10-lt-transitional", {})
+    assert transitional.transitional.start_step * transitional.training.batch == 2_000_000
+    assert transitional.transitional.end_step * transitional.training.batch == 4_000_000
+    few = build_config("few-shot-64", {}).noisytwins
+    assert (few.sigma, few.beta) == (0.5, 0)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +93,8 @@ def test_published_settings() -> None:
         ("data.path=a=b", "a=b"),
         ("augment.policy=color,cutout", ("color", "cutout")),
         ("augment.policy=[cutout]", ("cutout",)),
+        ("augment.ada.transforms=bg,cutout", ("bg", "cutout")),
+        ("augment.ada.target=null", None),
         ("regularizers=noisytwins", ("noisytwins",)),
         ("regularizers=[]", ()),
     ],
@@ -100,6 +144,10 @@ def test_own_preset_file(tmp_path: Path) -> None:
         (["data.channels=2"], ["data.channels=2"]),
         (["data.sampler=random"], ["data.sampler=random", "effective"]),
         (["augment.policy=rotate"], ["rotate", "cutout"]),
+        (["augment.ada.transforms=bg,spin"], ["augment.ada.transforms", "'spin'", "bgc"]),
+        (["augment.ada.p=2"], ["augment.ada.p=2"]),
+        (["augment.name=ada", "loss.adversarial=rpgan"], ["augment.ada.target=0.6", "rpgan", "target=null"]),
+        (["augment.ada.targt=0.5"], ["did you mean 'target'"]),
         (["noisytwins.beta=1"], ["noisytwins.beta=1"]),
         (["regularizers=twins"], ["'twins'", "noisytwins"]),
         (["regularizers=noisytwins,noisytwins"], ["twice"]),
@@ -118,6 +166,21 @@ def test_own_preset_file(tmp_path: Path) -> None:
             ["generator.conditional=false", "regularizers=noisytwins"],
             ["noisytwins", "generator.conditional=true"],
         ),
+        (["backbone=sngan", "regularizers=noisytwins"], ["noisytwins", "sngan has neither"]),
+        (["backbone=sngan", "training.style_mixing=0.9"], ["training.style_mixing=0.9", "sngan"]),
+        (["backbone=sngan", "loss.path_length_weight=2"], ["loss.path_length_weight=2", "sngan"]),
+        (["backbone=sngan", "regularizers=utlo"], ["utlo", "sngan has neither"]),
+        (["backbone=sngan", "regularizers=transitional"], ["transitional", "sngan has none"]),
+        (["generator.conditional=false", "regularizers=utlo"], ["utlo", "generator.conditional=true"]),
+        (["generator.conditional=false", "regularizers=transitional"], ["transitional", "conditional=true"]),
+        (["regularizers=utlo", "generator.architecture=orig"], ["architecture=orig", "utlo"]),
+        (["regularizers=utlo", "discriminator.architecture=skip"], ["architecture=skip", "utlo"]),
+        (["regularizers=utlo", "data.resolution=8"], ["utlo.resolution=8", "data.resolution=8"]),
+        (["utlo.resolution=12"], ["utlo.resolution=12", "power of two"]),
+        (["transitional.end_step=9"], ["end_step=9", "start_step=15625"]),
+        (["backbone=biggan"], ["backbone=biggan", "sngan"]),
+        (["backbone=sngan", "sngan.channels=0"], ["sngan.channels=0"]),
+        (["training.discriminator_steps=0"], ["training.discriminator_steps=0"]),
         (
             ["training.batch=9", "discriminator.mbstd_group_size=3", "regularizers=noisytwins"],
             ["training.batch=9", "even"],

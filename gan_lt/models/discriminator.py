@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from cuda_ops import downsample2d, setup_filter
 from gan_lt.models.generator import check_sizes
+from gan_lt.models.interface import ImageDiscriminator
 from gan_lt.models.layers import Conv2d, FullyConnected, MinibatchStd
 from gan_lt.models.mapping import MappingNetwork
-from gan_lt.models.pretrained import Pretrained
 from gan_lt.models.synthesis import ARCHITECTURES, block_channels
 
 
@@ -56,7 +57,7 @@ class DiscriminatorBlock(nn.Module):
         return self.conv1(self.conv0(x)), image
 
 
-class Discriminator(Pretrained, nn.Module):
+class Discriminator(ImageDiscriminator):
     """Images and classes -> logits; high for what looks real.
 
     Args:
@@ -110,7 +111,7 @@ class Discriminator(Pretrained, nn.Module):
             "mapping_layers": mapping_layers,
         }
         self.num_classes, self.resolution, self.img_channels = num_classes, resolution, img_channels
-        channels = block_channels(resolution, channel_base, channel_max)
+        self.channels = channels = block_channels(resolution, channel_base, channel_max)
         sizes = sorted(channels, reverse=True)
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(
@@ -124,7 +125,7 @@ class Discriminator(Pretrained, nn.Module):
             for size in sizes
             if size > 4
         )
-        last = channels[4]
+        self.feature_dim = last = channels[4]
         needs_image = architecture == "skip" or resolution == 4
         self.from_image = Conv2d(img_channels, last, 1, activation="lrelu") if needs_image else None
         self.minibatch_std = MinibatchStd(mbstd_group_size) if mbstd_channels else None
@@ -148,23 +149,40 @@ class Discriminator(Pretrained, nn.Module):
         if self.from_image is not None:
             features = self.from_image(image)
             x = features if x is None else x + features
-        x = cast(Tensor, x).float()
+        return self._last_layers(cast(Tensor, x))
+
+    def features_from(self, x: Tensor, resolution: int) -> Tensor:
+        """As `features`, from what enters the block of a lower resolution: x [N, channels[resolution], resolution, resolution].
+
+        Raises:
+            ValueError: architecture "skip", whose blocks need the image.
+        """
+        if self.config["architecture"] == "skip":
+            raise ValueError("the blocks of a discriminator with architecture='skip' need the image")
+        sizes = [self.resolution >> i for i in range(len(self.blocks))]
+        for size, block in zip(sizes, self.blocks, strict=True):
+            if size <= resolution:
+                x, _ = block(x, None)
+        return self._last_layers(x)
+
+    def _last_layers(self, x: Tensor) -> Tensor:
+        x = x if x.dtype == torch.float64 else x.float()
         if self.minibatch_std is not None:
             x = self.minibatch_std(x)
         x = self.conv(x)
         # flatten in NCHW order, whatever the memory layout
-        out: Tensor = self.fc(cast(Tensor, x).flatten(1))
+        out: Tensor = self.fc(x.flatten(1))
         return out
 
-    def forward(self, images: Tensor, y: Tensor | None = None) -> Tensor:
-        """Images [N, C, H, W] in [-1, 1], y int64 [N] (ignored when unconditional) -> logits [N], float32."""
+    def judge(self, images: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.mapping is not None and y is not None and y.ndim == 1 and len(y) != len(images):
             raise ValueError(f"y has {len(y)} labels for a batch of {len(images)}")
-        x: Tensor = self.out(self.features(images))
+        features = self.features(images)
+        x: Tensor = self.out(features)
         if self.mapping is None:
-            return x.squeeze(1)
+            return x.squeeze(1), features
         projection: Tensor = self.mapping(None, y)
-        return (x * projection).sum(dim=1) * (1 / math.sqrt(self.cmap_dim))
+        return (x * projection).sum(dim=1) * (1 / math.sqrt(self.cmap_dim)), features
 
 
 __all__ = ["Discriminator"]

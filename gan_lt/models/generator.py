@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
+from gan_lt.models.interface import GeneratorPass, ImageGenerator, check_class_facts
 from gan_lt.models.mapping import MappingNetwork
-from gan_lt.models.pretrained import Pretrained
 from gan_lt.models.synthesis import ARCHITECTURES, SynthesisNetwork
+from gan_lt.processes import draw_rows
 
 
-class Generator(Pretrained, nn.Module):
+class Generator(ImageGenerator):
     """StyleGAN2 generator, conditional on a class index.
 
     Args:
@@ -29,6 +31,8 @@ class Generator(Pretrained, nn.Module):
         mapping_lr_multiplier: learning rate of the mapping layers relative to the others.
         class_names: one for each class, in order; kept with the saved network.
         class_counts: training images of each class; kept with the saved network.
+        unconditional_resolution: layers up to this size don't see the class (UTLO); 0: all see it.
+        fading_classes: keep a factor on the class embedding, `set_class_scale` (Transitional-cGAN).
 
     Raises:
         ValueError: an impossible size, an unknown architecture, names or counts that don't match num_classes.
@@ -58,6 +62,8 @@ class Generator(Pretrained, nn.Module):
         mapping_lr_multiplier: float = 0.01,
         class_names: Sequence[str] | None = None,
         class_counts: Sequence[int] | None = None,
+        unconditional_resolution: int = 0,
+        fading_classes: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(resolution, img_channels, num_classes, channel_base, channel_max)
@@ -66,9 +72,17 @@ class Generator(Pretrained, nn.Module):
                 raise ValueError(f"{name}={value} must be at least 1")
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture={architecture!r} must be one of {', '.join(ARCHITECTURES)}")
-        for name, values in [("class_names", class_names), ("class_counts", class_counts)]:
-            if values is not None and len(values) != num_classes and num_classes > 0:
-                raise ValueError(f"{name} has {len(values)} entries for num_classes={num_classes}")
+        check_class_facts(num_classes, class_names, class_counts)
+        unconditional = unconditional_resolution > 0
+        if unconditional and (unconditional_resolution >= resolution or unconditional_resolution < 4):
+            raise ValueError(
+                f"unconditional_resolution={unconditional_resolution} must be 0, or from 4 to below resolution={resolution}"
+            )
+        if unconditional and (architecture != "skip" or num_classes == 0):
+            raise ValueError(
+                f"unconditional_resolution={unconditional_resolution} needs classes and architecture='skip', whose layers "
+                f"make an image at every size; got num_classes={num_classes}, architecture={architecture!r}"
+            )
         self.config = {
             "z_dim": z_dim,
             "num_classes": num_classes,
@@ -85,22 +99,74 @@ class Generator(Pretrained, nn.Module):
             "mapping_lr_multiplier": mapping_lr_multiplier,
             "class_names": None if class_names is None else [str(name) for name in class_names],
             "class_counts": None if class_counts is None else [int(n) for n in class_counts],
+            "unconditional_resolution": unconditional_resolution,
+            "fading_classes": fading_classes,
         }
         self.z_dim, self.w_dim, self.num_classes = z_dim, w_dim, num_classes
         self.resolution, self.img_channels = resolution, img_channels
         self.class_names = tuple(self.config["class_names"] or (str(k) for k in range(num_classes)))
         self.class_counts = None if class_counts is None else tuple(int(n) for n in class_counts)
         self.synthesis = SynthesisNetwork(
-            w_dim, resolution, img_channels, channel_base, channel_max, architecture, conv_clamp, noise_inputs
+            w_dim,
+            resolution,
+            img_channels,
+            channel_base,
+            channel_max,
+            architecture,
+            conv_clamp,
+            noise_inputs,
+            apart_up_to=unconditional_resolution,
         )
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(
-            z_dim, num_classes, w_dim, self.num_ws, mapping_layers, mapping_lr_multiplier, w_avg_beta
+            z_dim,
+            num_classes,
+            w_dim,
+            self.num_ws,
+            mapping_layers,
+            mapping_lr_multiplier,
+            w_avg_beta,
+            unconditional_ws=self.synthesis.num_ws_up_to(unconditional_resolution),
+            fading_classes=fading_classes,
         )
 
     def conditioning_parameters(self) -> list[Tensor]:
         """The parameters through which the class acts, tensors [K, d] with gradient: the embedding before normalisation."""
         return [] if self.mapping.embed is None else [self.mapping.embed.table()]
+
+    def set_class_scale(self, scale: float) -> None:
+        """Multiply the normalised class embedding by `scale`, in [0, 1]; needs fading_classes."""
+        if self.mapping.class_scale is None:
+            raise ValueError(f"class scale {scale} needs a generator with fading_classes=True")
+        self.mapping.class_scale.fill_(scale)
+
+    def generate(
+        self,
+        z: Tensor,
+        y: Tensor | None,
+        embedding_noise: Tensor | None = None,
+        style_mixing: float = 0.0,
+        low_resolution: int | None = None,
+    ) -> GeneratorPass:
+        w = self.mapping.style(z, y, embedding_noise)
+        ws = self.mapping.layer_styles(w, z)
+        if style_mixing > 0:
+            n, device = len(w), w.device
+            other_z = draw_rows(lambda rows: torch.randn(rows, self.z_dim, device=device), n)
+            other = self.mapping.layer_styles(self.mapping.style(other_z, y, embedding_noise), other_z)
+            # an image without mixing has its cutoff behind the last layer
+            cutoff = draw_rows(lambda rows: torch.randint(1, self.num_ws, [rows, 1, 1], device=device), n)
+            mixed = draw_rows(lambda rows: torch.rand([rows, 1, 1], device=device), n) < style_mixing
+            cutoff = torch.where(mixed, cutoff, self.num_ws)
+            layer = torch.arange(self.num_ws, device=w.device)[None, :, None]
+            ws = torch.where(layer < cutoff, ws, other)
+        images, small = self.synthesis.images(ws, low_resolution=low_resolution)
+        return GeneratorPass(images, w, ws, small)
+
+    def track_centre(self, z: Tensor, y: Tensor | None, w: Tensor, embedding_noise: Tensor | None) -> None:
+        # the centre of truncation is used in sampling, which never sees embedding noise
+        clean = w if embedding_noise is None else self.mapping.style(z, y)
+        self.mapping.track_w_avg(clean, z)
 
     def forward(
         self,

@@ -22,9 +22,13 @@ class MappingNetwork(nn.Module):
         num_layers: fully connected layers.
         lr_multiplier: of these layers.
         w_avg_beta: decay of the running mean of w, the centre of truncation.
+        unconditional_ws: so many of the first layers get the w of z alone, with no class.
+        fading_classes: multiply the normalised class embedding by `class_scale`, which starts at 1.
     """
 
     w_avg: Tensor
+    w_avg_unconditional: Tensor
+    class_scale: Tensor | None
 
     def __init__(
         self,
@@ -35,10 +39,12 @@ class MappingNetwork(nn.Module):
         num_layers: int = 8,
         lr_multiplier: float = 0.01,
         w_avg_beta: float = 0.995,
+        unconditional_ws: int = 0,
+        fading_classes: bool = False,
     ) -> None:
         super().__init__()
         self.z_dim, self.num_classes, self.w_dim, self.num_ws = z_dim, num_classes, w_dim, num_ws
-        self.w_avg_beta = w_avg_beta
+        self.w_avg_beta, self.unconditional_ws = w_avg_beta, unconditional_ws
         self.embed = ClassEmbedding(num_classes, w_dim) if num_classes > 0 else None
         sizes = [z_dim + (w_dim if num_classes > 0 else 0)] + [w_dim] * num_layers
         self.layers = nn.ModuleList(
@@ -47,6 +53,9 @@ class MappingNetwork(nn.Module):
         )
         if num_ws is not None:
             self.register_buffer("w_avg", torch.zeros(w_dim))
+        if unconditional_ws > 0:
+            self.register_buffer("w_avg_unconditional", torch.zeros(w_dim))
+        self.register_buffer("class_scale", torch.ones([]) if fading_classes else None)
 
     def style(self, z: Tensor | None, y: Tensor | None, embedding_noise: Tensor | None = None) -> Tensor:
         """w before it is repeated for the layers.
@@ -68,11 +77,27 @@ class MappingNetwork(nn.Module):
             c = self.embed(checked_labels(y, self.num_classes, len(z) if z is not None else None))
             if embedding_noise is not None:
                 c = c + embedding_noise
-            parts.append(normalize_2nd_moment(c))
+            c = normalize_2nd_moment(c)
+            parts.append(c if self.class_scale is None else c * self.class_scale)
+        return self._layers(parts)
+
+    def style_without_class(self, z: Tensor) -> Tensor:
+        """w of z [N, z_dim] alone, [N, w_dim]: the class embedding is 0."""
+        return self._layers([normalize_2nd_moment(z.float()), z.new_zeros(len(z), self.w_dim)])
+
+    def _layers(self, parts: list[Tensor]) -> Tensor:
         x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def layer_styles(self, w: Tensor, z: Tensor) -> Tensor:
+        """w [N, w_dim] of the latents z -> w of every layer [N, num_ws, w_dim]; the unconditional layers have their own."""
+        ws = self.broadcast(w)
+        if self.unconditional_ws == 0:
+            return ws
+        first = self.style_without_class(z).unsqueeze(1).expand(-1, self.unconditional_ws, -1)
+        return torch.cat([first, ws[:, self.unconditional_ws :]], dim=1)
 
     def broadcast(self, w: Tensor) -> Tensor:
         """[N, w_dim] -> [N, num_ws, w_dim], a view."""
@@ -81,11 +106,16 @@ class MappingNetwork(nn.Module):
         return w.unsqueeze(1).expand(-1, self.num_ws, -1)
 
     @torch.no_grad()
-    def track_w_avg(self, w: Tensor) -> None:
-        """Move the running mean of w towards the mean of this batch; w: [N, w_dim]."""
+    def track_w_avg(self, w: Tensor, z: Tensor | None = None) -> None:
+        """Move the running mean of w towards the mean of this batch; w: [N, w_dim], z: its latents."""
+        self._follow(self.w_avg, w)
+        if self.unconditional_ws > 0 and z is not None:
+            self._follow(self.w_avg_unconditional, self.style_without_class(z))
+
+    def _follow(self, average: Tensor, w: Tensor) -> None:
         mean = mean_over_processes(w.detach().float().mean(dim=0))
         # a step that overflowed is skipped; it must not stay here either
-        self.w_avg.lerp_(torch.where(torch.isfinite(mean), mean, self.w_avg), 1 - self.w_avg_beta)
+        average.lerp_(torch.where(torch.isfinite(mean), mean, average), 1 - self.w_avg_beta)
 
     def truncate(self, ws: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
         """Pull ws [N, num_ws, w_dim] towards the mean w: psi 1 changes nothing, 0 gives the mean.
@@ -94,9 +124,13 @@ class MappingNetwork(nn.Module):
         """
         if psi == 1:
             return ws
+        centre = self.w_avg.expand(ws.shape[1], -1)
+        if self.unconditional_ws > 0:
+            first = self.w_avg_unconditional.expand(self.unconditional_ws, -1)
+            centre = torch.cat([first, centre[self.unconditional_ws :]])
         if cutoff is None:
-            return self.w_avg.lerp(ws, psi)
-        return torch.cat([self.w_avg.lerp(ws[:, :cutoff], psi), ws[:, cutoff:]], dim=1)
+            return centre.lerp(ws, psi)
+        return torch.cat([centre[:cutoff].lerp(ws[:, :cutoff], psi), ws[:, cutoff:]], dim=1)
 
     def forward(
         self,
@@ -109,7 +143,8 @@ class MappingNetwork(nn.Module):
         w = self.style(z, y)
         if self.num_ws is None:
             return w
-        return self.truncate(self.broadcast(w), truncation_psi, truncation_cutoff)
+        ws = self.broadcast(w) if z is None else self.layer_styles(w, z)
+        return self.truncate(ws, truncation_psi, truncation_cutoff)
 
 
 def checked_labels(y: Tensor | None, num_classes: int, batch: int | None) -> Tensor:

@@ -37,6 +37,11 @@ class Pretrained:
         os.replace(temporary, path / CONFIG_NAME)
 
     @classmethod
+    def saved_forms(cls) -> dict[str, type[Any]]:
+        """The classes whose folders `from_pretrained` reads, by name."""
+        return {cls.__name__: cls}
+
+    @classmethod
     def from_pretrained(cls, directory: str | os.PathLike[str]) -> Self:
         """Build the network that `save_pretrained` wrote, in evaluation mode, on the CPU.
 
@@ -46,18 +51,19 @@ class Pretrained:
         path = Path(directory)
         config = read_config(path)
         name = config.pop("class", None)
-        if name != cls.__name__:
+        form = cls.saved_forms().get(str(name))
+        if form is None:
             raise InputError(
                 f"{path / CONFIG_NAME}: holds a {name!r}, not a {cls.__name__}; pass the folder of a {cls.__name__}"
             )
-        known = set(inspect.signature(cls).parameters)
+        known = set(inspect.signature(form).parameters)
         unknown = sorted(set(config) - known)
         if unknown:
             raise InputError(
                 f"{path / CONFIG_NAME}: unknown setting {unknown[0]!r}; it was written by another version of gan_lt"
             )
         try:
-            network = cls(**config)
+            network = form(**config)
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{path / CONFIG_NAME}: such a network can't be built ({error}); save the network again"
@@ -79,7 +85,7 @@ class Pretrained:
                 )
         module.load_state_dict(state)
         module.eval()
-        return network
+        return cast(Self, network)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from cuda_ops import setup_filter, upsample2d
+from gan_lt.models.interface import NOISE_MODES
 from gan_lt.models.layers import Conv2d
 from gan_lt.models.modulation import ModulatedConv2d, ToImage
 
 ARCHITECTURES = ("orig", "skip", "resnet")
-NOISE_MODES = ("random", "const", "none")
 
 
 def block_channels(resolution: int, channel_base: int, channel_max: int) -> dict[int, int]:
@@ -101,6 +101,8 @@ class SynthesisNetwork(nn.Module):
         architecture: orig (one to-image layer), skip (one at each resolution, summed) or resnet.
         conv_clamp: limit of every convolution's output, for half precision; None: no limit.
         noise_inputs: whether the layers add noise.
+        apart_up_to: the image of the layers up to this size depends on their w alone; 0: as in StyleGAN2, where a size's
+            to-image layer shares its w with the first layer of the next size.
     """
 
     def __init__(
@@ -113,8 +115,10 @@ class SynthesisNetwork(nn.Module):
         architecture: str = "skip",
         conv_clamp: float | None = None,
         noise_inputs: bool = True,
+        apart_up_to: int = 0,
     ) -> None:
         super().__init__()
+        self.apart_up_to = apart_up_to
         channels = block_channels(resolution, channel_base, channel_max)
         self.resolution = resolution
         self.blocks = nn.ModuleList(
@@ -133,20 +137,40 @@ class SynthesisNetwork(nn.Module):
         )
         self.num_ws = sum(cast(SynthesisBlock, block).num_convs for block in self.blocks) + 1
 
+    def num_ws_up_to(self, resolution: int) -> int:
+        """Layers (without to-image) of the blocks up to this size."""
+        return sum(
+            cast(SynthesisBlock, block).num_convs
+            for i, block in enumerate(self.blocks)
+            if 4 * 2**i <= resolution
+        )
+
     def forward(self, ws: Tensor, noise_mode: str = "random") -> Tensor:
         """ws [N, num_ws, w_dim] -> images [N, img_channels, resolution, resolution], float32, about [-1, 1]."""
+        return self.images(ws, noise_mode)[0]
+
+    def images(
+        self, ws: Tensor, noise_mode: str = "random", low_resolution: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The images, and those of the layers up to the size `low_resolution` (architecture skip) or None."""
         if noise_mode not in NOISE_MODES:
             raise ValueError(f"noise_mode={noise_mode!r} must be one of {', '.join(NOISE_MODES)}")
         if ws.ndim != 3 or ws.shape[1] != self.num_ws:
             raise ValueError(f"w must be [N, {self.num_ws}, w_dim], got {list(ws.shape)}")
         x: Tensor | None = None
         image: Tensor | None = None
-        index = 0
+        small: Tensor | None = None
+        index, size = 0, 4
         for module in self.blocks:
             block = cast(SynthesisBlock, module)
-            x, image = block(x, image, ws[:, index : index + block.num_convs + 1], noise_mode)
-            index += block.num_convs
-        return cast(Tensor, image)
+            block_ws = ws[:, index : index + block.num_convs + 1]
+            if size == self.apart_up_to:
+                block_ws = torch.cat([block_ws[:, :-1], block_ws[:, -2:-1]], dim=1)
+            x, image = block(x, image, block_ws, noise_mode)
+            if size == low_resolution:
+                small = image
+            index, size = index + block.num_convs, 2 * size
+        return cast(Tensor, image), small
 
 
 __all__ = ["ARCHITECTURES", "NOISE_MODES", "SynthesisNetwork", "block_channels"]

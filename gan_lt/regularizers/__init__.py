@@ -5,8 +5,10 @@ from gan_lt.regularizers.class_weights import effective_number, inverse_effectiv
 from gan_lt.regularizers.group_spectral import GroupSpectral, group_spectral_loss, spectral_norms
 from gan_lt.regularizers.lecam import LeCam, lecam_loss
 from gan_lt.regularizers.noisy_twins import NoisyTwins, class_noise_std, noisy_twins_loss
-from gan_lt.regularizers.registry import REGULARIZERS, TermContext, build_terms
+from gan_lt.regularizers.registry import REGULARIZERS, TermContext, build_terms, generator_form
 from gan_lt.regularizers.term import Latents, Phase, StepBatch, Term
+from gan_lt.regularizers.transitional import Transitional
+from gan_lt.regularizers.utlo import Utlo
 
 __all__ = [
     "REGULARIZERS",
@@ -20,10 +22,13 @@ __all__ = [
     "StepBatch",
     "Term",
     "TermContext",
+    "Transitional",
+    "Utlo",
     "build_terms",
     "class_balance_loss",
     "class_noise_std",
     "effective_number",
+    "generator_form",
     "group_spectral_loss",
     "inverse_effective_weights",
     "lecam_loss",

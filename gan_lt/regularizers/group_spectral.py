@@ -95,7 +95,9 @@ def power_iteration(matrices: Tensor, v: Tensor, iterations: int) -> tuple[Tenso
     u = v
     for _ in range(iterations):
         u = F.normalize(torch.bmm(matrices, v), dim=1)
-        v = F.normalize(torch.bmm(matrices.transpose(1, 2), u), dim=1)
+        new = torch.bmm(matrices.transpose(1, 2), u)
+        # a matrix of zeros, such as a bias at the start, has no direction: it keeps its v for the day it has
+        v = torch.where(new.norm(dim=1, keepdim=True) > 0, F.normalize(new, dim=1), v)
     return u.squeeze(2), v.squeeze(2)
 
 
@@ -125,6 +127,8 @@ class GroupSpectral(Term):
         weight: of the loss. beta: of the effective number.
         iterations: power iterations a step; the first step makes 10 times as many. The vectors are buffers, one pair for
             each class and layer, so they are saved and resumed.
+        layers: conditioning layers L that the parameters belong to (gain and bias are two parameters of one layer); None:
+            one for each parameter.
     """
 
     started: Tensor
@@ -136,6 +140,7 @@ class GroupSpectral(Term):
         weight: float = 0.5,
         beta: float = 0.999,
         iterations: int = 4,
+        layers: int | None = None,
     ) -> None:
         super().__init__(name="gsr", weight=weight)
         if iterations < 1:
@@ -146,6 +151,7 @@ class GroupSpectral(Term):
             self.register_buffer(f"v{index}", _start(_matrices(tensor.detach())))
         self.register_buffer("started", torch.zeros([], dtype=torch.bool))
         self._norms: list[Tensor] = []
+        self._layers = layers
 
     def generator_loss(self, batch: StepBatch) -> Tensor | None:
         params = list(self._parameters_now())
@@ -160,7 +166,8 @@ class GroupSpectral(Term):
             norms.append(_quotient(u, matrices, v))
         self.started.fill_(True)
         self._norms = [norm.detach() for norm in norms]
-        return group_spectral_loss(params, self.counts, self.beta, norms)
+        loss = group_spectral_loss(params, self.counts, self.beta, norms)
+        return loss if self._layers is None else loss * (len(params) / self._layers)
 
     def statistics(self) -> dict[str, float]:
         """Spectral norms over all layers: mean, largest, and of every class where there are at most 20."""

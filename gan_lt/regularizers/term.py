@@ -44,7 +44,9 @@ class StepBatch:
     phase: whose weights the loss goes to. step: optimizer steps made so far. latents: of this generator pass.
     w: [N, w_dim], before it is repeated for the layers, with gradient in the generator step. fake: images
     [N, C, H, W] before augmentation. fake_logits: [N], of the augmented images. real, real_labels, real_logits: the
-    real side, before augmentation; None in a generator step that does not use it.
+    real side, before augmentation; None in a generator step that does not use it. fake_features, real_features: of the
+    augmented images, [N, feature_dim], from which D computes its logits. low_resolution: the image of the generator's layers
+    up to the term's `low_resolution`, None where no term asks for it.
     """
 
     phase: Phase
@@ -56,15 +58,25 @@ class StepBatch:
     real: Tensor | None = None
     real_labels: Tensor | None = None
     real_logits: Tensor | None = None
+    fake_features: Tensor | None = None
+    real_features: Tensor | None = None
+    low_resolution: Tensor | None = None
 
 
 class Term(nn.Module):
     """A method, as the loop sees it. Subclasses override what they need; the defaults do nothing.
 
+    Parameters of a term belong to the discriminator: they are trained in its half of the step (further heads, for example).
+
     Args:
         name: as on the command line and in the statistics.
         weight: multiplies what the loss methods return.
+
+    Attributes:
+        low_resolution: size whose image the generator passes shall give as well, None for none; one for all terms.
     """
+
+    low_resolution: int | None = None
 
     def __init__(self, name: str, weight: float) -> None:
         super().__init__()
@@ -83,6 +95,17 @@ class Term(nn.Module):
     def discriminator_loss(self, batch: StepBatch) -> Tensor | None:
         """A scalar to add to the discriminator's loss, unweighted, or None."""
         return None
+
+    def adversarial_weight(self, step: int) -> float:
+        """What multiplies the adversarial loss of D's own logits in this step, in both halves."""
+        return 1.0
+
+    def verdict(self, logits: Tensor, features: Tensor, step: int) -> Tensor:
+        """The logits [N] that stand for D's whole verdict, where the term adds heads to it.
+
+        logits: [N], D's own. features: [N, feature_dim], that they were computed from.
+        """
+        return logits
 
     def statistics(self) -> dict[str, float]:
         """Figures to log once a tick."""

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gan_lt.models import Generator
+from gan_lt.models import ImageGenerator
 
 # Images go through the network in chunks of this size, the last one filled up, so that an image's rounding does not
 # depend on how many are asked for at once.
@@ -59,7 +59,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def sample_images(
-    generator: Generator,
+    generator: ImageGenerator,
     labels: ArrayLike,
     seeds: ArrayLike,
     truncation_psi: float = 1.0,

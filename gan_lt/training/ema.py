@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def ema_decay(batch: int, kimg: float, images_seen: int, rampup: float | None) -> float:
@@ -16,7 +16,25 @@ def ema_decay(batch: int, kimg: float, images_seen: int, rampup: float | None) -
 
 @torch.no_grad()
 def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * network, for parameters; buffers are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    """average <- decay * average + (1 - decay) * network, for parameters and batch norm's statistics.
+
+    Other buffers are copied: they are averages themselves, or no numbers to average. Batch norm's statistics belong to the
+    weights before them, so they are averaged as these are.
+    """
+    targets, sources = list(average.parameters()), list(network.parameters())
+    statistics = _norm_statistics(average)
+    averaged = {id(buffer) for buffer in statistics}
+    torch._foreach_lerp_([*targets, *statistics], [*sources, *_norm_statistics(network)], 1 - decay)
     for target, source in zip(average.buffers(), network.buffers(), strict=True):
-        target.copy_(source)
+        if id(target) not in averaged:
+            target.copy_(source)
+
+
+def _norm_statistics(network: nn.Module) -> list[Tensor]:
+    return [
+        buffer
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._NormBase)
+        for buffer in (module.running_mean, module.running_var)
+        if buffer is not None
+    ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 # a single overflow is an accident, which the next batch mends; this many in a row are not
 LIMIT = 20
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """All that an optimizer moves."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class StepGuard:
@@ -23,14 +26,12 @@ class StepGuard:
         self.skipped: dict[str, Tensor] = {}
         self.in_a_row: dict[str, Tensor] = {}
 
-    def step(
-        self, network: str, optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]
-    ) -> None:
+    def step(self, network: str, optimizer: torch.optim.Optimizer) -> None:
         """`optimizer.step()`, which leaves weights and moments as they are if a gradient is not finite.
 
         optimizer: a fused one: those read `found_inf` on the device.
         """
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        gradients = [p.grad for p in parameters_of(optimizer) if p.grad is not None]
         norms = torch.stack(torch._foreach_norm(gradients, float("inf")))
         bad = (~torch.isfinite(norms).all()).float()
         optimizer.found_inf = bad  # type: ignore[attr-defined]

@@ -25,7 +25,7 @@ from gan_lt.training.checkpoint import (
     save_checkpoint,
 )
 from gan_lt.training.ema import ema_decay, update_ema
-from gan_lt.training.guard import LIMIT, StepGuard
+from gan_lt.training.guard import LIMIT, StepGuard, parameters_of
 from gan_lt.training.interruption import StopRequest
 from gan_lt.training.monitor import Averages, Monitor
 from gan_lt.training.run_directory import exclusive
@@ -90,6 +90,8 @@ def _train(config: TrainConfig, images: ImageSet, run: Path, console: Console, d
             _check_progress(guard, not_finite, run, 2 if finished else LIMIT)
             for term in state.objective.terms:
                 values.update({f"{term.name}/{key}": value for key, value in term.statistics().items()})
+            augment = state.objective.augment.statistics()
+            values.update({f"augment/{key}": value for key, value in augment.items()})
             values["speed/images_per_second"] = (state.images_seen - tick_start) / seconds
             per_class: dict[str, dict[str, float]] = {}
             if measuring is not None and (finished or ticks % config.metrics.ticks == 0):
@@ -113,27 +115,27 @@ def _train(config: TrainConfig, images: ImageSet, run: Path, console: Console, d
 
 
 def training_step(state: TrainingState, averages: Averages) -> None:
-    """One optimizer step of each network on `training.batch` images."""
+    """One optimizer step of the generator, after `training.discriminator_steps` of the discriminator."""
     config = state.config
     rounds = config.training.batch // config.training.round
     loss = config.loss
     penalty = loss.penalty_interval if state.step % loss.penalty_interval == 0 else 0
     path_length = loss.path_length_interval if state.step % loss.path_length_interval == 0 else 0
     relativistic = state.objective.adversarial.relativistic
-    reals: list[tuple[Tensor, Tensor]] = [state.next_real() for _ in range(rounds)]
-
     _require_grad(state.D, state.G)
-    state.optimizer_d.zero_grad(set_to_none=True)
-    for real, labels in reals:
-        # a relativistic loss compares images pair by pair, so the pairs share their class
-        latents = state.draw_latents(labels if relativistic else None)
-        losses = discriminator_step(
-            state.G, state.D, state.objective, real, labels, latents, state.step, float(penalty)
-        )
-        (losses["loss"] / rounds).backward()  # type: ignore[no-untyped-call]
-        averages.add("D", losses)
-    average_gradients(state.D.parameters())
-    state.guard.step("D", state.optimizer_d, state.D.parameters())
+    for _ in range(config.training.discriminator_steps):
+        reals: list[tuple[Tensor, Tensor]] = [state.next_real() for _ in range(rounds)]
+        state.optimizer_d.zero_grad(set_to_none=True)
+        for real, labels in reals:
+            # a relativistic loss compares images pair by pair, so the pairs share their class
+            latents = state.draw_latents(labels if relativistic else None)
+            losses = discriminator_step(
+                state.G, state.D, state.objective, real, labels, latents, state.step, float(penalty)
+            )
+            (losses["loss"] / rounds).backward()  # type: ignore[no-untyped-call]
+            averages.add("D", losses)
+        average_gradients(parameters_of(state.optimizer_d))
+        state.guard.step("D", state.optimizer_d)
 
     _require_grad(state.G, state.D)
     state.optimizer_g.zero_grad(set_to_none=True)
@@ -151,12 +153,14 @@ def training_step(state: TrainingState, averages: Averages) -> None:
         )
         (losses["loss"] / rounds).backward()  # type: ignore[no-untyped-call]
         averages.add("G", losses)
-    average_gradients(state.G.parameters())
-    state.guard.step("G", state.optimizer_g, state.G.parameters())
+    average_gradients(parameters_of(state.optimizer_g))
+    state.guard.step("G", state.optimizer_g)
 
     state.step += 1
-    state.images_seen += config.training.batch
-    decay = ema_decay(config.training.batch, config.ema.kimg, state.images_seen, config.ema.rampup)
+    state.objective.augment.step(state.step)
+    seen = config.training.batch * config.training.discriminator_steps
+    state.images_seen += seen
+    decay = ema_decay(seen, config.ema.kimg, state.images_seen, config.ema.rampup)
     update_ema(state.G_ema, state.G, decay)
 
 

@@ -17,7 +17,7 @@ from gan_lt.config import MetricsConfig, TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.data.opening import NAMED_SETS
 from gan_lt.errors import InputError
-from gan_lt.models import Generator
+from gan_lt.models import ImageGenerator
 from gan_lt.sampling.images import sample_images
 
 BEST = "best"
@@ -67,7 +67,7 @@ class Measuring:
         order = [real.class_names.index(name) for name in images.class_names]
         return ours, np.asarray(order)[ours]
 
-    def measure(self, generator: Generator) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    def measure(self, generator: ImageGenerator) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Figures over all classes by name, and by class."""
         ours, theirs = self._labels
         samples = sample_images(generator, ours, np.arange(len(ours)))
@@ -81,7 +81,7 @@ class Measuring:
         distance = figure in ("fid", "ifid", "kid") and features != "inception"
         return f"metrics/{figure}_{features}" if distance else f"metrics/{figure}"
 
-    def keep_best(self, generator: Generator, values: dict[str, float], images_seen: int) -> bool:
+    def keep_best(self, generator: ImageGenerator, values: dict[str, float], images_seen: int) -> bool:
         """Save `generator` in best/ if the deciding figure is better than ever before in this run.
 
         Returns whether it was. best/metrics.json says which figures, and when.

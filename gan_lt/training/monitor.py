@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gan_lt.models import Generator
+from gan_lt.models import ImageGenerator
 from gan_lt.processes import mean_over_processes
 from gan_lt.sampling.grid import class_grid
 from gan_lt.sampling.images import sample_images
@@ -102,7 +102,7 @@ class Monitor:
         for name, value in values.items():
             self._tensorboard.add_scalar(name, value, images_seen)  # type: ignore[no-untyped-call]
 
-    def sample_grid(self, generator: Generator, images_seen: int) -> None:
+    def sample_grid(self, generator: ImageGenerator, images_seen: int) -> None:
         """samples/kimg-NNNNNN.png: a row a class, the most common first, the same latents every time."""
         grid = sample_grid(generator)
         Image.fromarray(grid).save(self.run / "samples" / f"kimg-{images_seen // 1000:06d}.png")
@@ -129,7 +129,7 @@ def _kimg(line: str) -> float:
         return math.inf
 
 
-def sample_grid(generator: Generator, columns: int = _GRID_COLUMNS) -> NDArray[np.uint8]:
+def sample_grid(generator: ImageGenerator, columns: int = _GRID_COLUMNS) -> NDArray[np.uint8]:
     """[rows * H, columns * W(, 3)]: one row a class, rarest last; with many classes an even selection of them."""
     classes = np.arange(max(generator.num_classes, 1))
     if generator.class_counts is not None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gan_lt.augment import diff_augment
+from gan_lt.augment import AdaptiveAugmentation, Augmentation, DiffAugment
 from gan_lt.config import AugmentConfig, TrainConfig
 from gan_lt.data import BatchLoader, ImageSet, sampler_for
 from gan_lt.errors import InputError
 from gan_lt.losses import ADVERSARIAL_LOSSES, PathLength
-from gan_lt.models import Discriminator, Generator
+from gan_lt.models import (
+    Discriminator,
+    Generator,
+    ImageDiscriminator,
+    ImageGenerator,
+    SnganDiscriminator,
+    SnganGenerator,
+)
 from gan_lt.processes import gather_rows, keep_groups_of, own_rows, rank, world_size
-from gan_lt.regularizers import Latents, TermContext, build_terms
+from gan_lt.regularizers import Latents, TermContext, build_terms, generator_form
 from gan_lt.training.distributed import check_batch
 from gan_lt.training.guard import StepGuard
 from gan_lt.training.step import Objective
@@ -55,6 +62,8 @@ class TrainingState:
             name: TermContext(
                 counts=images.counts.tolist(),
                 generator=self.G,
+                discriminator=self.D,
+                adversarial=ADVERSARIAL_LOSSES[config.loss.adversarial],
                 conditioning=self.G.conditioning_parameters,
                 w_dim=self.G.w_dim,
                 settings=getattr(config, name).model_dump(),
@@ -62,10 +71,12 @@ class TrainingState:
             for name in config.regularizers
         }
         terms = [term.to(device) for term in build_terms(config.regularizers, contexts)]
+        if heads := [parameter for term in terms for parameter in term.parameters()]:
+            self.optimizer_d.add_param_group({"params": heads})
         self.objective = Objective(
             adversarial=ADVERSARIAL_LOSSES[config.loss.adversarial],
             terms=terms,
-            augment=augmentation(config.augment),
+            augment=augmentation(config.augment).to(device),
             path_length=PathLength().to(device),
             r1_gamma=config.loss.r1_gamma,
             r2_gamma=config.loss.r2_gamma,
@@ -128,6 +139,7 @@ class TrainingState:
             "optimizer_g": self.optimizer_g.state_dict(),
             "optimizer_d": self.optimizer_d.state_dict(),
             "path_length": self.objective.path_length.state_dict(),
+            "augment": self.objective.augment.state_dict(),
             "terms": {term.name: term.state_dict() for term in self.objective.terms},
             "loader": self.loader.state_dict(),
             "rng": torch.get_rng_state(),
@@ -153,6 +165,8 @@ class TrainingState:
         _load_optimizer(self.optimizer_g, state["optimizer_g"])
         _load_optimizer(self.optimizer_d, state["optimizer_d"])
         self.objective.path_length.load_state_dict(state["path_length"])
+        # checkpoints from before ADA have none
+        self.objective.augment.load_state_dict(state.get("augment", {}))
         for term in self.objective.terms:
             term.load_state_dict(state["terms"][term.name])
         self.loader.load_state_dict(state["loader"])
@@ -170,10 +184,17 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) 
                 values[name] = torch.empty_like(parameter).copy_(value)
 
 
-def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Discriminator]:
+def build_networks(config: TrainConfig, images: ImageSet) -> tuple[ImageGenerator, ImageDiscriminator]:
     """Generator and discriminator of the configured form for these images."""
     g, d = config.generator, config.discriminator
     num_classes = images.num_classes if g.conditional else 0
+    if config.backbone == "sngan":
+        return build_sngan(config, images, num_classes)
+    form = generator_form(config.regularizers, {name: getattr(config, name) for name in config.regularizers})
+    if form.get("unconditional_resolution", 0) >= images.resolution:
+        raise InputError(
+            f"utlo.resolution={form['unconditional_resolution']} must be below the images' {images.resolution}"
+        )
     G = Generator(
         z_dim=g.z_dim,
         num_classes=num_classes,
@@ -188,6 +209,7 @@ def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Di
         noise_inputs=g.noise_inputs,
         class_names=images.class_names,
         class_counts=images.counts.tolist(),
+        **form,
     )
     D = Discriminator(
         num_classes=num_classes,
@@ -202,8 +224,34 @@ def build_networks(config: TrainConfig, images: ImageSet) -> tuple[Generator, Di
     return G, D
 
 
-def augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
-    """The configured augmentation as a function of images."""
+def build_sngan(
+    config: TrainConfig, images: ImageSet, num_classes: int
+) -> tuple[ImageGenerator, ImageDiscriminator]:
+    """As `build_networks`, of the sngan backbone.
+
+    Raises:
+        InputError: images of a size that it does not have.
+    """
+    channels = config.sngan.channels
+    try:
+        G = SnganGenerator(
+            z_dim=config.generator.z_dim,
+            num_classes=num_classes,
+            resolution=images.resolution,
+            img_channels=images.channels,
+            channels=channels,
+            class_names=images.class_names,
+            class_counts=images.counts.tolist(),
+        )
+    except ValueError as error:
+        raise InputError(f"backbone=sngan: {error}; pass data.resolution=N") from error
+    return G, SnganDiscriminator(num_classes, images.resolution, images.channels, channels)
+
+
+def augmentation(config: AugmentConfig) -> Augmentation:
+    """The configured augmentation."""
     if config.name == "none":
-        return lambda images: images
-    return lambda images: diff_augment(images, config.policy)
+        return Augmentation()
+    if config.name == "ada":
+        return AdaptiveAugmentation(**config.ada.model_dump())
+    return DiffAugment(config.policy)

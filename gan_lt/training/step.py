@@ -5,15 +5,17 @@ Here is the whole algorithm and nothing else: no devices, logging, files or sche
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gan_lt.augment import Augmentation
 from gan_lt.losses import AdversarialLoss, PathLength, gradient_penalty
-from gan_lt.models import Discriminator, Generator
-from gan_lt.processes import draw_rows, gather_rows
+from gan_lt.models import GeneratorPass, ImageDiscriminator, ImageGenerator
+from gan_lt.processes import gather_rows
 from gan_lt.regularizers import Latents, Phase, StepBatch, Term
 
 
@@ -26,7 +28,7 @@ class Objective:
 
     adversarial: AdversarialLoss
     terms: Sequence[Term]
-    augment: Callable[[Tensor], Tensor]
+    augment: Augmentation
     path_length: PathLength
     r1_gamma: float
     r2_gamma: float
@@ -41,26 +43,33 @@ def prepare_latents(objective: Objective, latents: Latents, phase: Phase, step: 
     return latents.own_rows()
 
 
-def run_generator(G: Generator, latents: Latents, style_mixing: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents -> (images, w [N, w_dim], ws [N, num_ws, w_dim])."""
-    w = G.mapping.style(latents.z, latents.y, latents.embedding_noise)
-    ws = G.mapping.broadcast(w)
-    if style_mixing > 0:
-        n, device = len(w), w.device
-        z = draw_rows(lambda rows: torch.randn(rows, G.z_dim, device=device), n)
-        other = G.mapping.style(z, latents.y, latents.embedding_noise)
-        # an image without mixing has its cutoff behind the last layer
-        cutoff = draw_rows(lambda rows: torch.randint(1, G.num_ws, [rows, 1, 1], device=device), n)
-        mixed = draw_rows(lambda rows: torch.rand([rows, 1, 1], device=device), n) < style_mixing
-        cutoff = torch.where(mixed, cutoff, G.num_ws)
-        layer = torch.arange(G.num_ws, device=w.device)[None, :, None]
-        ws = torch.where(layer < cutoff, ws, other.unsqueeze(1))
-    return G.synthesis(ws), w, ws
+def run_generator(G: ImageGenerator, objective: Objective, latents: Latents) -> GeneratorPass:
+    """A generator pass from prepared latents, with all that the terms ask for."""
+    sizes = {term.low_resolution for term in objective.terms} - {None}
+    return G.generate(
+        latents.z,
+        latents.y,
+        latents.embedding_noise,
+        objective.style_mixing,
+        low_resolution=next(iter(sizes), None),
+    )
+
+
+def adversarial_weight(objective: Objective, step: int) -> float:
+    """What the adversarial loss of D's logits counts, by the terms' wish; 1 without."""
+    return math.prod(term.adversarial_weight(step) for term in objective.terms)
+
+
+def verdict(objective: Objective, logits: Tensor, features: Tensor, step: int) -> Tensor:
+    """The logits that stand for D's whole verdict: what R1 and R2 penalise and ADA watches."""
+    for term in objective.terms:
+        logits = term.verdict(logits, features, step)
+    return logits
 
 
 def discriminator_step(
-    G: Generator,
-    D: Discriminator,
+    G: ImageGenerator,
+    D: ImageDiscriminator,
     objective: Objective,
     real: Tensor,
     labels: Tensor,
@@ -82,23 +91,27 @@ def discriminator_step(
     y_real = None if latents.y is None else labels
     with torch.no_grad():
         latents = prepare_latents(objective, latents, "discriminator", step)
-        fake, w, _ = run_generator(G, latents, objective.style_mixing)
-        # the centre of truncation is used in sampling, which never sees embedding noise
-        clean = w if latents.embedding_noise is None else G.mapping.style(latents.z, latents.y)
-        G.mapping.track_w_avg(clean)
+        fake, w, _, small = run_generator(G, objective, latents)
+        G.track_centre(latents.z, latents.y, w, latents.embedding_noise)
     real_seen, fake_seen = objective.augment(real), objective.augment(fake)
     use_r1 = penalty_factor > 0 and objective.r1_gamma > 0
     use_r2 = penalty_factor > 0 and objective.r2_gamma > 0
     real_seen = real_seen.detach().requires_grad_(use_r1)
     fake_seen = fake_seen.detach().requires_grad_(use_r2)
-    logits_real, logits_fake = D(real_seen, y_real), D(fake_seen, latents.y)
+    (logits_real, features_real), (logits_fake, features_fake) = (
+        D.judge(real_seen, y_real),
+        D.judge(fake_seen, latents.y),
+    )
+    verdict_real = verdict(objective, logits_real, features_real, step)
+    objective.augment.observe(verdict_real)
     losses = {"adversarial": objective.adversarial.discriminator(logits_fake, logits_real).mean()}
-    total = losses["adversarial"]
+    total = adversarial_weight(objective, step) * losses["adversarial"]
     if use_r1:
-        losses["r1"] = gradient_penalty(real_seen, logits_real).mean()
+        losses["r1"] = gradient_penalty(real_seen, verdict_real).mean()
         total = total + penalty_factor * objective.r1_gamma / 2 * losses["r1"]
     if use_r2:
-        losses["r2"] = gradient_penalty(fake_seen, logits_fake).mean()
+        verdict_fake = verdict(objective, logits_fake, features_fake, step)
+        losses["r2"] = gradient_penalty(fake_seen, verdict_fake).mean()
         total = total + penalty_factor * objective.r2_gamma / 2 * losses["r2"]
     batch = StepBatch(
         "discriminator",
@@ -110,6 +123,9 @@ def discriminator_step(
         real=real,
         real_labels=y_real,
         real_logits=logits_real,
+        fake_features=features_fake,
+        real_features=features_real,
+        low_resolution=small,
     )
     total = _add_terms(losses, total, ((term, term.discriminator_loss(batch)) for term in objective.terms))
     losses["logits_real"] = logits_real.mean()
@@ -119,8 +135,8 @@ def discriminator_step(
 
 
 def generator_step(
-    G: Generator,
-    D: Discriminator,
+    G: ImageGenerator,
+    D: ImageDiscriminator,
     objective: Objective,
     latents: Latents,
     real: Tensor | None,
@@ -134,18 +150,18 @@ def generator_step(
     that has one, 0 in the others.
     """
     latents = prepare_latents(objective, latents, "generator", step)
-    fake, w, ws = run_generator(G, latents, objective.style_mixing)
-    logits_fake = D(objective.augment(fake), latents.y)
-    logits_real = None
+    fake, w, ws, small = run_generator(G, objective, latents)
+    logits_fake, features_fake = D.judge(objective.augment(fake), latents.y)
+    logits_real = features_real = None
     if latents.origin is not None and real is not None and labels is not None:
         # real and generated images are compared pair by pair, so both follow the terms' rearrangement
         real, labels = gather_rows(real)[latents.origin], gather_rows(labels)[latents.origin]
     y_real = None if latents.y is None else labels
     if objective.adversarial.relativistic and real is not None:
         with torch.no_grad():
-            logits_real = D(objective.augment(real), y_real)
+            logits_real, features_real = D.judge(objective.augment(real), y_real)
     losses = {"adversarial": objective.adversarial.generator(logits_fake, logits_real).mean()}
-    total = losses["adversarial"]
+    total = adversarial_weight(objective, step) * losses["adversarial"]
     losses["w_spread"] = w.detach().float().std(dim=0).mean()  # falls to 0 where w collapses
     if path_length_factor > 0 and objective.path_length_weight > 0:
         losses["path_length"] = objective.path_length(fake, ws).mean()
@@ -160,6 +176,9 @@ def generator_step(
         real=real,
         real_labels=y_real,
         real_logits=logits_real,
+        fake_features=features_fake,
+        real_features=features_real,
+        low_resolution=small,
     )
     total = _add_terms(losses, total, ((term, term.generator_loss(batch)) for term in objective.terms))
     return {"loss": total, **losses}

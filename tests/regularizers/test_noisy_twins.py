@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gan_lt.losses import ADVERSARIAL_LOSSES
 from gan_lt.models import Generator
 from gan_lt.regularizers import Latents, NoisyTwins, StepBatch, class_noise_std, noisy_twins_loss
 from gan_lt.regularizers.registry import REGULARIZERS, TermContext, build_terms
@@ -225,6 +226,8 @@ def test_registry() -> None:
     context = TermContext(
         counts=COUNTS,
         generator=torch.nn.Identity(),
+        discriminator=torch.nn.Identity(),
+        adversarial=ADVERSARIAL_LOSSES["logistic"],
         conditioning=list,
         w_dim=6,
         settings={"weight": 0.3, "gamma": 0.1, "sigma": 0.2, "beta": 0.5, "start_step": 4},

@@ -15,11 +15,12 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from gan_lt.classifier import Classifier
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.models import Generator
-from gan_lt.training import loop, train
+from gan_lt.training import loop, step, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
 from gan_lt.training.monitor import Averages
 from gan_lt.training.run_directory import exclusive
@@ -60,6 +61,13 @@ def differences(a: Any, b: Any, name: str = "") -> list[str]:
     return [] if a == b else [name]
 
 
+def at_resolution(images: ImageSet, resolution: int) -> ImageSet:
+    """The same set with pixels repeated."""
+    times = resolution // images.resolution
+    pixels = images.images().repeat(times, axis=2).repeat(times, axis=3)
+    return ImageSet.from_arrays(pixels, images.labels, images.class_names)
+
+
 def new_run(tmp_path: Path, name: str) -> Path:
     run = tmp_path / name
     run.mkdir()
@@ -97,22 +105,34 @@ def test_what_a_run_writes(
             },
             ["noisytwins"],
         ),
+        ({"augment": {"name": "ada", "ada": {"p": 0.3, "speed_kimg": 0.1, "interval": 2}}}, ["lecam"]),
+        ({"backbone": "sngan", "sngan": {"channels": 4}}, ["gsr", "lecam"]),
+        ({"cbgan": {"cycle": 2}}, ["cbgan", "gsr"]),
+        ({"data": {"resolution": 16}}, ["utlo", "noisytwins"]),
+        ({"transitional": {"start_step": 1, "end_step": 5}}, ["transitional"]),
     ],
-    ids=["plain", "everything"],
+    ids=["plain", "everything", "ada", "sngan", "cbgan", "utlo", "transitional"],
 )
 def test_resumed_training_equals_uninterrupted_bit_for_bit(
     tmp_path: Path,
     make_config: MakeConfig,
     images: ImageSet,
     console: Console,
-    changes: dict[str, dict[str, Any]],
+    changes: dict[str, Any],
     regularizers: list[str],
 ) -> None:
     whole, halves = new_run(tmp_path, "whole"), new_run(tmp_path, "halves")
-    config = make_config(changes, regularizers=regularizers)
-    half = make_config(
-        {**changes, "training": {**changes.get("training", {}), "kimg": 0.024}}, regularizers=regularizers
-    )
+    changes = dict(changes)
+    if "cbgan" in changes:
+        Classifier(3, resolution=8, img_channels=1, class_names=["a", "b", "c"]).save_pretrained(
+            tmp_path / "C"
+        )
+        changes["cbgan"] = {**changes["cbgan"], "classifier": str(tmp_path / "C")}
+    if "data" in changes:
+        images = at_resolution(images, changes["data"].get("resolution", 8))
+    top: dict[str, Any] = {"regularizers": regularizers, "backbone": changes.pop("backbone", "stylegan2")}
+    config = make_config(changes, **top)
+    half = make_config({**changes, "training": {**changes.get("training", {}), "kimg": 0.024}}, **top)
     train(config, images, whole, console, CPU)
     train(half, images, halves, console, CPU)
     assert last_state(halves)["step"] == 3
@@ -224,6 +244,43 @@ STEPS: dict[str, dict[str, Any]] = {
         "augment": {"name": "none"},
         "training": {"generated_labels": "training"},
     },
+    "sngan": {"backbone": "sngan", "sngan": {"channels": 4}},
+    "sngan, hinge, gsr and lecam": {
+        "backbone": "sngan",
+        "sngan": {"channels": 4},
+        "loss": {"adversarial": "hinge", "r1_gamma": 0},
+        "regularizers": ["gsr", "lecam"],
+    },
+    "unconditional sngan": {
+        "backbone": "sngan",
+        "sngan": {"channels": 4},
+        "generator": {"conditional": False},
+    },
+    "utlo": {"regularizers": ["utlo"], "data": {"resolution": 16}},
+    "relativistic utlo and noisytwins": {
+        "regularizers": ["utlo", "noisytwins"],
+        "data": {"resolution": 16},
+        "loss": {"adversarial": "rpgan", "r2_gamma": 0.1},
+    },
+    "transitional": {
+        "regularizers": ["transitional"],
+        "transitional": {"start_step": 1, "end_step": 4},
+        "loss": {"r2_gamma": 0.1},
+    },
+    "relativistic transitional with lecam and ada": {
+        "regularizers": ["transitional", "lecam", "noisytwins"],
+        "transitional": {"start_step": 0, "end_step": 4, "remaining": 0.5},
+        "loss": {"adversarial": "rpgan"},
+        "augment": {"name": "ada", "ada": {"p": 0.5, "target": None}},
+    },
+    "all that goes together": {
+        "regularizers": ["noisytwins", "gsr", "lecam", "utlo", "transitional"],
+        "data": {"resolution": 16},
+        "transitional": {"start_step": 0, "end_step": 2},
+        "loss": {"path_length_weight": 2, "path_length_interval": 1},
+        "training": {"style_mixing": 0.9},
+    },
+    "ada": {"augment": {"name": "ada", "ada": {"p": 0.5, "speed_kimg": 1}}},
     "noisytwins": {"regularizers": ["noisytwins"]},
     "relativistic noisytwins": {"regularizers": ["noisytwins"], "loss": {"adversarial": "rpgan"}},
     "noisytwins in micro-batches": {"regularizers": ["noisytwins"], "training": {"micro_batch": 4}},
@@ -233,7 +290,9 @@ STEPS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", STEPS)
 def test_every_kind_of_step_moves_both_networks(name: str, make_config: MakeConfig, images: ImageSet) -> None:
     changes = dict(STEPS[name])
-    config = make_config(changes, regularizers=changes.pop("regularizers", []))
+    top = {key: changes.pop(key) for key in ("regularizers", "backbone") if key in changes}
+    config = make_config(changes, **top)
+    images = at_resolution(images, config.data.resolution or 8)
     state = TrainingState(config, images, CPU)
     before = {
         f"{which} {key}": value.clone()
@@ -255,6 +314,81 @@ def test_every_kind_of_step_moves_both_networks(name: str, make_config: MakeConf
     assert ("G/noisytwins" in values) == ("noisytwins" in config.regularizers)
     assert ("D/r2" in values) == (config.loss.r2_gamma > 0)
     assert state.images_seen == 24
+
+
+@pytest.mark.parametrize("name", ["utlo", "transitional"])
+def test_a_terms_head_is_trained_with_the_discriminator(
+    name: str, make_config: MakeConfig, images: ImageSet
+) -> None:
+    changes = {"utlo": {"data": {"resolution": 16}}, "transitional": {}}[name]
+    state = TrainingState(
+        make_config(changes, regularizers=[name]), at_resolution(images, 16 if name == "utlo" else 8), CPU
+    )
+    (term,) = state.objective.terms
+    before = [parameter.clone() for parameter in term.parameters()]
+    averages = Averages()
+    loop.training_step(state, averages)
+    assert all(not torch.equal(a, b) for a, b in zip(before, term.parameters(), strict=True) if b.ndim > 1)
+    values = averages.take()
+    assert values[f"D/{name}"] > 0
+    assert values[f"G/{name}"] > 0
+
+
+def test_before_the_transition_labels_change_nothing(make_config: MakeConfig, images: ImageSet) -> None:
+    """The same latents with other classes: the same images, and no gradient into the class embedding."""
+    state = TrainingState(make_config(regularizers=["transitional"]), images, CPU)
+    for _ in range(3):
+        loop.training_step(state, Averages())
+    assert float(state.G_ema.mapping.class_scale) == 0  # type: ignore[union-attr, arg-type]
+    z = torch.randn(4, 8)
+    first, second = (state.G_ema(z, torch.full([4], k), noise_mode="const") for k in (0, 2))
+    assert torch.equal(first, second)
+    gradient = state.G.mapping.embed.weight.grad  # type: ignore[union-attr]
+    assert not bool(gradient.any())
+
+
+def test_r1_and_ada_look_at_the_whole_verdict(make_config: MakeConfig, images: ImageSet) -> None:
+    """Before the transition D's own logits count nothing: R1 is that of the unconditional head, and so are the signs."""
+    config = make_config(
+        {"augment": {"name": "ada", "ada": {"transforms": ["cutout"]}}}, regularizers=["transitional"]
+    )
+    state = TrainingState(config, images, CPU)
+    (term,) = state.objective.terms
+    with torch.no_grad():
+        term.head.bias.fill_(1000.0)  # type: ignore[union-attr]
+    real, labels = state.next_real()
+    losses = step.discriminator_step(
+        state.G, state.D, state.objective, real, labels, state.draw_latents(), 0, penalty_factor=2.0
+    )
+    seen = real.clone().requires_grad_()
+    head = term.head(state.D.features(seen)).squeeze(1)  # type: ignore[operator]
+    (gradient,) = torch.autograd.grad(head.sum(), seen)
+    expected = gradient.square().sum(dim=(1, 2, 3)).mean()
+    torch.testing.assert_close(losses["r1"], expected)
+    assert float(expected) > 0
+    assert float(state.objective.augment.signs) == len(real)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_from_before_ada_is_resumed(make_config: MakeConfig, images: ImageSet) -> None:
+    state = TrainingState(make_config(), images, CPU)
+    loop.training_step(state, Averages())
+    saved = {key: value for key, value in state.state_dict().items() if key != "augment"}
+    again = TrainingState(make_config(), images, CPU)
+    again.load_state_dict(saved)
+    assert not differences(saved["D"], again.state_dict()["D"])
+
+
+def test_several_discriminator_steps_to_one_of_the_generator(
+    make_config: MakeConfig, images: ImageSet
+) -> None:
+    state = TrainingState(make_config({"training": {"discriminator_steps": 3}}), images, CPU)
+    updates = {"D": 0, "G": 0}
+    for name, optimizer in [("D", state.optimizer_d), ("G", state.optimizer_g)]:
+        optimizer.register_step_post_hook(lambda *_, name=name: updates.update({name: updates[name] + 1}))
+    for _ in range(2):
+        loop.training_step(state, Averages())
+    assert updates == {"D": 6, "G": 2}
+    assert (state.step, state.images_seen) == (2, 6 * 8)
 
 
 def test_micro_batches_add_up_to_the_batch(make_config: MakeConfig, images: ImageSet) -> None:
@@ -376,14 +510,14 @@ def test_a_full_disk_is_one_line_and_keeps_earlier_checkpoints(
 def test_relativistic_pairs_share_their_class(make_config: MakeConfig, images: ImageSet) -> None:
     state = TrainingState(make_config({"loss": {"adversarial": "rpgan"}}), images, CPU)
     seen: list[tuple[list[int], list[int]]] = []
-    forward = state.D.forward
+    judge = state.D.judge
     calls: list[list[int]] = []
 
-    def watch(x: Tensor, y: Tensor) -> Tensor:
+    def watch(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         calls.append(y.tolist())
-        return forward(x, y)
+        return judge(x, y)
 
-    state.D.forward = watch  # type: ignore[method-assign]
+    state.D.judge = watch  # type: ignore[method-assign,assignment]
     loop.training_step(state, Averages())
     seen = list(zip(calls[::2], calls[1::2], strict=True))
     assert len(seen) == 2
