@@ -241,6 +241,9 @@ class TrainingConfig(Section):
     tick_kimg: float = Field(4.0, gt=0, description="between progress lines, statistics and sample grids")
     checkpoint_ticks: int = Field(10, ge=1, description="ticks between checkpoints")
     keep_checkpoints: int = Field(2, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of the image layers; auto: bf16 where the device is made for it, else fp32"
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads; none: all cores")
 
     @model_validator(mode="after")

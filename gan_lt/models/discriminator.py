@@ -113,6 +113,7 @@ class Discriminator(ImageDiscriminator):
         self.num_classes, self.resolution, self.img_channels = num_classes, resolution, img_channels
         self.channels = channels = block_channels(resolution, channel_base, channel_max)
         sizes = sorted(channels, reverse=True)
+        self.compute_dtype: torch.dtype | None = None  # see gan_lt.models.precision
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(
                 channels[size],
@@ -143,7 +144,7 @@ class Discriminator(ImageDiscriminator):
         if images.ndim != 4 or tuple(images.shape[1:]) != expected:
             raise ValueError(f"images must be [N, {', '.join(map(str, expected))}], got {list(images.shape)}")
         x: Tensor | None = None
-        image: Tensor | None = images
+        image: Tensor | None = images if self.compute_dtype is None else images.to(self.compute_dtype)
         for block in self.blocks:
             x, image = block(x, image)
         if self.from_image is not None:
@@ -159,6 +160,8 @@ class Discriminator(ImageDiscriminator):
         """
         if self.config["architecture"] == "skip":
             raise ValueError("the blocks of a discriminator with architecture='skip' need the image")
+        if self.compute_dtype is not None:
+            x = x.to(self.compute_dtype)
         sizes = [self.resolution >> i for i in range(len(self.blocks))]
         for size, block in zip(sizes, self.blocks, strict=True):
             if size <= resolution:

@@ -68,12 +68,17 @@ class SynthesisBlock(nn.Module):
         self.register_buffer("resample_filter", setup_filter([1, 3, 3, 1]), persistent=False)
 
     def forward(
-        self, x: Tensor | None, image: Tensor | None, ws: Tensor, noise_mode: str
+        self,
+        x: Tensor | None,
+        image: Tensor | None,
+        ws: Tensor,
+        noise_mode: str,
+        dtype: torch.dtype | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """x [N, in, H/2, W/2] (None at 4x4), the image so far or None, ws [N, num_convs + 1, w_dim]."""
         if x is None:
             const = cast(Tensor, self.const)
-            x = const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
+            x = (const if dtype is None else const.to(dtype)).unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
             x = self.conv1(x, ws[:, 0], noise_mode)
         elif self.skip is not None and self.conv0 is not None:
             residual = self.skip(x, gain=math.sqrt(0.5))
@@ -121,6 +126,7 @@ class SynthesisNetwork(nn.Module):
         self.apart_up_to = apart_up_to
         channels = block_channels(resolution, channel_base, channel_max)
         self.resolution = resolution
+        self.compute_dtype: torch.dtype | None = None  # see gan_lt.models.precision
         self.blocks = nn.ModuleList(
             SynthesisBlock(
                 channels[size // 2] if size > 4 else 0,
@@ -166,7 +172,7 @@ class SynthesisNetwork(nn.Module):
             block_ws = ws[:, index : index + block.num_convs + 1]
             if size == self.apart_up_to:
                 block_ws = torch.cat([block_ws[:, :-1], block_ws[:, -2:-1]], dim=1)
-            x, image = block(x, image, block_ws, noise_mode)
+            x, image = block(x, image, block_ws, noise_mode, self.compute_dtype)
             if size == low_resolution:
                 small = image
             index, size = index + block.num_convs, 2 * size

@@ -22,6 +22,7 @@ from gan_lt.models import (
     SnganDiscriminator,
     SnganGenerator,
 )
+from gan_lt.models.precision import compute_dtype, set_compute_dtype
 from gan_lt.processes import gather_rows, keep_groups_of, own_rows, rank, world_size
 from gan_lt.regularizers import Latents, TermContext, build_terms, generator_form
 from gan_lt.training.distributed import check_batch
@@ -49,7 +50,11 @@ class TrainingState:
             self.D.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.G.to(device).train()
         self.D.to(device).train()
+        # the average keeps float32: it is measured and saved
+        dtype = compute_dtype(config.training.precision, device)
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
+        for network in (self.G, self.D):
+            set_compute_dtype(network, dtype)
         optimizer = config.optimizer
         betas = (optimizer.beta1, optimizer.beta2)
         self.optimizer_g = torch.optim.Adam(

@@ -329,7 +329,7 @@ def test_a_terms_head_is_trained_with_the_discriminator(
     averages = Averages()
     loop.training_step(state, averages)
     assert all(not torch.equal(a, b) for a, b in zip(before, term.parameters(), strict=True) if b.ndim > 1)
-    values = averages.take()
+    values, _ = averages.take()
     assert values[f"D/{name}"] > 0
     assert values[f"G/{name}"] > 0
 

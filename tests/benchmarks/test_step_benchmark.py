@@ -1,0 +1,68 @@
+"""The step benchmark: what it prints and writes, with and without a peer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import step
+
+PEER = """
+from gan_lt.models import Discriminator as OurD, Generator as OurG
+
+
+class Generator(OurG):
+    def __init__(self, z_dim, c_dim, w_dim, img_resolution, img_channels, mapping_kwargs, synthesis_kwargs):
+        super().__init__(z_dim, c_dim, w_dim, img_resolution, img_channels, synthesis_kwargs["channel_base"],
+                         synthesis_kwargs["channel_max"], mapping_layers=mapping_kwargs["num_layers"])
+
+    def forward(self, z, c, noise_mode="random"):
+        return super().forward(z, c.argmax(dim=1), noise_mode=noise_mode)
+
+
+class Discriminator(OurD):
+    def __init__(self, c_dim, img_resolution, img_channels, channel_base, channel_max, num_fp16_res, mapping_kwargs):
+        super().__init__(c_dim, img_resolution, img_channels, channel_base, channel_max,
+                         mapping_layers=mapping_kwargs["num_layers"])
+
+    def forward(self, images, c):
+        return super().forward(images, c.argmax(dim=1))
+"""
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "CHANNELS", 8)
+    monkeypatch.setattr(step, "STEPS", 2)
+    monkeypatch.setattr(step, "Z_DIM", 16)
+    monkeypatch.setattr(step, "W_DIM", 16)
+
+
+@pytest.mark.usefixtures("small")
+def test_against_a_peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clone = tmp_path / "clone"
+    (clone / "training").mkdir(parents=True)
+    (clone / "training" / "networks.py").write_text(PEER)
+    file = tmp_path / "step.json"
+    arguments = ["--peer", str(clone), "--batch", "4", "--rounds", "1", "--json", str(file)]
+    assert step.main(arguments) == 0
+    result = json.loads(file.read_text())
+    for side in ("ours", "peer"):
+        assert result[side]["train"] > 0
+        assert result[side]["sample"] > 0
+    for kind in ("train", "sample"):
+        assert result["ratio"][kind] == pytest.approx(result["ours"][kind] / result["peer"][kind])
+    assert "ratio" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("small")
+def test_alone_and_with_a_wrong_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "step.json"
+    assert step.main(["--batch", "4", "--rounds", "1", "--precision", "bf16", "--json", str(file)]) == 0
+    result = json.loads(file.read_text())
+    assert result["peer"] is None
+    assert result["dtype"] == "torch.bfloat16"
+    assert step.main(["--peer", str(tmp_path), "--batch", "4", "--rounds", "1"]) == 2
+    assert "no training/networks.py" in capsys.readouterr().err
