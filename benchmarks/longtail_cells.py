@@ -17,6 +17,7 @@ from gan_lt.config import TrainConfig, build_config, preset_values
 from gan_lt.data import ImageSet
 from gan_lt.data.opening import NAMED_SETS
 from gan_lt.errors import InputError
+from gan_lt.regularizers import REGULARIZERS
 from gan_lt.training.dataset import open_training_set
 from gan_lt.training.device import choose_device
 from gan_lt.training.run_directory import CONFIG_NAME, open_run
@@ -136,8 +137,10 @@ def _require_same(run: Path, before: TrainConfig, wanted: TrainConfig) -> None:
         raise InputError(
             f"{run} was made for {reached:g} kimg, --kimg asks for {budget:g}; pass another --outdir or a larger --kimg"
         )
+    # the settings of a method that isn't there change nothing, so cells outlive a search for another method's
+    unused = tuple(f"{method}." for method in REGULARIZERS if method not in wanted.regularizers)
     for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
+        if not name.startswith(unused) and old.get(name) != new.get(name):
             raise InputError(
                 f"{run} was trained with {name}={old.get(name)}, not {new.get(name)}; pass another --outdir"
             )
