@@ -1,16 +1,23 @@
 """Sampling: seeded images of chosen classes, and balanced sets of them."""
 
+from gan_lt.sampling.encoding import Encoding
 from gan_lt.sampling.images import latents_from_seeds, sample_images
 from gan_lt.sampling.loading import find_network, load_generator
 from gan_lt.sampling.plan import SamplingPlan, image_seeds, plan_from_file, plan_per_class, plan_top_up
-from gan_lt.sampling.writing import write_synthetic_set
+from gan_lt.sampling.selection import Selection
+from gan_lt.sampling.truncation import parse_truncation
+from gan_lt.sampling.writing import WrittenSet, write_synthetic_set
 
 __all__ = [
+    "Encoding",
     "SamplingPlan",
+    "Selection",
+    "WrittenSet",
     "find_network",
     "image_seeds",
     "latents_from_seeds",
     "load_generator",
+    "parse_truncation",
     "plan_from_file",
     "plan_per_class",
     "plan_top_up",

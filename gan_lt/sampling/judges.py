@@ -17,7 +17,7 @@ from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.models import Discriminator, Generator
 from gan_lt.sampling.images import CHUNK, sample_images
-from gan_lt.sampling.plan import image_seeds
+from gan_lt.sampling.plan import classifier_names, image_seeds
 
 _CALIBRATION = 128
 _CALIBRATION_INDEX = 2**28 - _CALIBRATION  # the last images of a class: nobody gets to see them
@@ -129,11 +129,6 @@ def _in_chunks(
 
 def _to_unit(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     return torch.from_numpy(images).to(device, torch.float32) / 127.5 - 1
-
-
-def classifier_names(classifier: Classifier) -> tuple[str, ...]:
-    """The classes of a classifier, "0", "1", ... where it was saved without names."""
-    return tuple(classifier.class_names or (str(k) for k in range(classifier.num_classes)))
 
 
 def weights_digest(network: nn.Module) -> str:

@@ -31,6 +31,15 @@ class Ranks:
     def leads(self) -> bool:
         return self.rank == 0
 
+    def device(self, name: str | None) -> torch.device:
+        """The named device; where none is named, each local process takes a GPU of its own."""
+        from gan_lt.training.device import choose_device
+
+        if name is None and self.size > 1 and torch.cuda.is_available():
+            local = int(os.environ.get("LOCAL_RANK", "0"))
+            return choose_device(f"cuda:{local % torch.cuda.device_count()}")
+        return choose_device(name)
+
     def barrier(self) -> None:
         """Wait until all have come here."""
         if self.size > 1:
