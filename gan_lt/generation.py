@@ -122,6 +122,8 @@ def _generate(args: argparse.Namespace, ranks: Ranks) -> int:
     bar = progress.add_task("sampling", total=None)
 
     def begin(what: str, total: int, done: int) -> None:
+        if ranks.size > 1:
+            what = f"{what}, the share of 1 in {ranks.size} processes"
         progress.reset(bar, total=total, completed=done, description=what, start=True)
 
     def advance(images: int) -> None:

@@ -13,7 +13,7 @@ from gan_lt.sampling.encoding import Encoding
 from gan_lt.sampling.images import CHUNK
 from gan_lt.sampling.set_formats import SetInTheMaking
 
-_THREADS = 2
+THREADS = 2
 _QUEUE = 8  # units between sampling and writing: bounds memory, and what a kill can lose
 
 Pixels = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
@@ -42,7 +42,7 @@ def fill_set(
         return len(positions)
 
     waiting: deque[Future[int]] = deque()
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="gan_lt-encode") as pool:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="gan_lt-encode") as pool:
         try:
             for unit in units:
                 positions = target.missing(unit)

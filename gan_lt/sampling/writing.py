@@ -19,6 +19,7 @@ from gan_lt.sampling.candidates import CandidateStore
 from gan_lt.sampling.contents import SetContents, contents_of_plan, join_contents
 from gan_lt.sampling.encoding import Encoding
 from gan_lt.sampling.images import sample_images
+from gan_lt.sampling.judges import weights_digest
 from gan_lt.sampling.pipeline import Pixels, fill_set, units_of
 from gan_lt.sampling.plan import SamplingPlan, image_seeds
 from gan_lt.sampling.ranks import Ranks
@@ -68,11 +69,11 @@ class _Order:
     real: ImageSet | None
     shard_images: int
 
-    def request(self) -> dict[str, Any]:
-        """Tells this order from another, JSON values."""
+    def request(self, network: str) -> dict[str, Any]:
+        """Tells this order, of the network with this hash, from another, JSON values."""
         request = {
             "gan_lt": __version__,
-            "network": self.network_sha256,
+            "network": network,
             "counts": dict(zip(self.plan.class_names, self.plan.counts.tolist(), strict=True)),
             "real_counts": self.plan.real_counts,
             "seed": self.seed,
@@ -141,6 +142,11 @@ def write_synthetic_set(
             )
         if len(np.unique(psi)) > 1:
             raise InputError("--truncation: an unconditional network has no classes to truncate one by one")
+    for images, option in (
+        (copy_real, "--copy-real"),
+        (None if selection is None else selection.training, "--train-data"),
+    ):
+        _require_size(images, generator, option)
     image_seeds(seed, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
     order = _Order(
         plan,
@@ -164,6 +170,17 @@ def write_synthetic_set(
     return WrittenSet(plan.class_names, made, plan.counts)
 
 
+def _require_size(images: ImageSet | None, generator: Generator, option: str) -> None:
+    if images is None:
+        return
+    own, made = (images.resolution, images.channels), (generator.resolution, generator.img_channels)
+    if own != made:
+        raise InputError(
+            f"{option}: {images.name} is {own[0]}x{own[0]}x{own[1]}, the network makes {made[0]}x{made[0]}x{made[1]}; open "
+            "it with the network's resolution and channels"
+        )
+
+
 def _write(
     generator: Generator,
     order: _Order,
@@ -174,7 +191,9 @@ def _write(
 ) -> NDArray[np.int64]:
     if ranks.leads:
         out.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished_set(out, order.request(), empty_folder_ok=order.set_format != "zip", ranks=ranks) as work:
+    # without its file's hash a network is known by its weights: another one must not go on with the set
+    request = order.request(order.network_sha256 or weights_digest(generator))
+    with unfinished_set(out, request, empty_folder_ok=order.set_format != "zip", ranks=ranks) as work:
         if work is None:
             return order.plan.counts
         contents, selected, pixels = _contents(generator, order, work, ranks, progress, stage)

@@ -23,6 +23,7 @@ from gan_lt.errors import InputError
 from gan_lt.models import Generator
 from gan_lt.sampling import (
     Encoding,
+    Selection,
     image_seeds,
     parse_truncation,
     plan_per_class,
@@ -152,6 +153,18 @@ def test_copied_reals_come_first_and_level_the_set(tmp_path: Path, make_generato
     archive = open_image_set(tmp_path / "zip")
     assert sorted(archive.ids) == sorted(folder.ids)
     assert len(shard_contents(tmp_path / "webdataset")) == 15
+
+
+def test_real_images_of_another_size_are_named(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    G = make_generator()
+    names = ["ant", "bee", "cow"]
+    large = ImageSet.from_arrays(np.zeros((3, 1, 16, 16), dtype=np.uint8), np.arange(3), names, name="large")
+    with pytest.raises(InputError, match=r"--copy-real: large is 16x16x1, the network makes 8x8x1"):
+        write_synthetic_set(G, plan_per_class(G, 1), tmp_path / "out", copy_real=large)
+    choice = Selection(drop_copies=True, training=large)
+    with pytest.raises(InputError, match=r"--train-data: large is 16x16x1"):
+        write_synthetic_set(G, plan_per_class(G, 1), tmp_path / "out", selection=choice)
+    assert not list(tmp_path.iterdir())
 
 
 def test_truncation_by_class(tmp_path: Path, make_generator: MakeGenerator) -> None:

@@ -298,6 +298,9 @@ def test_another_request_over_an_unfinished_set_is_refused(
         write_synthetic_set(G, plan_per_class(G, 4), tmp_path / "out", seed=1)
     with pytest.raises(InputError, match='format "folder" there, "zip" here'):
         write_synthetic_set(G, plan_per_class(G, 3), tmp_path / "out", seed=1, set_format="zip")
+    other = make_generator(z_dim=16)
+    with pytest.raises(InputError, match="network"):
+        write_synthetic_set(other, plan_per_class(other, 3), tmp_path / "out", seed=1)
     assert digests(tmp_path) == before
 
 
