@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,12 @@ from gan_lt.sampling.contents import SetContents, contents_of_plan, join_content
 from gan_lt.sampling.encoding import Encoding
 from gan_lt.sampling.images import sample_images
 from gan_lt.sampling.judges import weights_digest
+from gan_lt.sampling.order import SetOrder
 from gan_lt.sampling.pipeline import Pixels, fill_set, units_of
 from gan_lt.sampling.plan import SamplingPlan, image_seeds
 from gan_lt.sampling.ranks import Ranks
-from gan_lt.sampling.selection import Selected, Selection, candidates_wanted, select_images
+from gan_lt.sampling.selecting import Selected, candidates_wanted, select_images
+from gan_lt.sampling.selection import Selection
 from gan_lt.sampling.set_formats import (
     SHARD_IMAGES,
     ClassFolders,
@@ -34,7 +35,6 @@ from gan_lt.sampling.set_formats import (
 )
 from gan_lt.sampling.truncation import TruncationSetting, psi_per_class
 from gan_lt.sampling.unfinished import unfinished_set
-from gan_lt.version import __version__
 
 Stage = Callable[[str, int, int], None]
 
@@ -52,40 +52,6 @@ class WrittenSet:
         """Images that are missing, of every class that the limit of tries left short."""
         missing = (self.wanted - self.made).tolist()
         return {name: n for name, n in zip(self.class_names, missing, strict=True) if n > 0}
-
-
-@dataclass(frozen=True)
-class _Order:
-    """Everything that the bytes of a set depend on, besides the network."""
-
-    plan: SamplingPlan
-    psi: NDArray[np.float64]
-    truncation: TruncationSetting
-    seed: int
-    network_sha256: str
-    set_format: SetFormat
-    encoding: Encoding
-    selection: Selection | None
-    real: ImageSet | None
-    shard_images: int
-
-    def request(self, network: str) -> dict[str, Any]:
-        """Tells this order, of the network with this hash, from another, JSON values."""
-        request = {
-            "gan_lt": __version__,
-            "network": network,
-            "counts": dict(zip(self.plan.class_names, self.plan.counts.tolist(), strict=True)),
-            "real_counts": self.plan.real_counts,
-            "seed": self.seed,
-            "truncation": dict(zip(self.plan.class_names, self.psi.tolist(), strict=True)),
-            "format": self.set_format,
-            "image_format": self.encoding.image_format,
-            "quality": self.encoding.used_quality,
-            "selection": None if self.selection is None else self.selection.describe(),
-            "real": None if self.real is None else self.real.fingerprint(),
-            "shard_images": self.shard_images,
-        }
-        return dict(json.loads(json.dumps(request)))
 
 
 def write_synthetic_set(
@@ -148,7 +114,7 @@ def write_synthetic_set(
     ):
         _require_size(images, generator, option)
     image_seeds(seed, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-    order = _Order(
+    order = SetOrder(
         plan,
         psi,
         truncation_psi,
@@ -183,7 +149,7 @@ def _require_size(images: ImageSet | None, generator: Generator, option: str) ->
 
 def _write(
     generator: Generator,
-    order: _Order,
+    order: SetOrder,
     out: Path,
     ranks: Ranks,
     progress: Callable[[int], None],
@@ -210,14 +176,14 @@ def _write(
         fill_set(target, mine, pixels, order.encoding, progress)
         ranks.barrier()
         if ranks.leads:
-            target.complete(_manifest(generator, order, contents, selected, target.files), out)
+            target.complete(order.manifest(generator.resolution, contents, selected, target.files), out)
         ranks.barrier()
     return contents.made()
 
 
 def _contents(
     generator: Generator,
-    order: _Order,
+    order: SetOrder,
     work: Path,
     ranks: Ranks,
     progress: Callable[[int], None],
@@ -273,58 +239,10 @@ def _with_real(contents: SetContents, real: ImageSet | None, sampled: Pixels) ->
     return pixels
 
 
-def _target(order: _Order, contents: SetContents, work: Path, units: list[range]) -> SetInTheMaking:
+def _target(order: SetOrder, contents: SetContents, work: Path, units: list[range]) -> SetInTheMaking:
     suffix = order.encoding.suffix
     if order.set_format == "folder":
         return ClassFolders(work, contents, suffix)
     if order.set_format == "zip":
         return StyleGANZip(work, contents, suffix, units)
     return WebDatasetShards(work, contents, suffix, units, order.shard_images, order.seed)
-
-
-def _manifest(
-    generator: Generator,
-    order: _Order,
-    contents: SetContents,
-    selected: Selected | None,
-    files: tuple[str, ...],
-) -> dict[str, Any]:
-    made = contents.made()
-    copied = contents.counts - made
-    classes: list[dict[str, Any]] = []
-    for k, name in enumerate(order.plan.class_names):
-        entry: dict[str, Any] = {
-            "name": name,
-            "real": None if order.plan.real_counts is None else order.plan.real_counts[k],
-            "made": int(made[k]),
-            "refused": 0 if selected is None else sum(selected.refused[k].values()),
-        }
-        if order.real is not None:
-            entry["copied"] = int(copied[k])
-        if selected is not None:
-            entry |= {
-                "wanted": int(order.plan.counts[k]),
-                "drawn": int(selected.drawn[k]),
-                "refused_because": selected.refused[k],
-            }
-        classes.append(entry)
-    quality = order.encoding.used_quality
-    manifest: dict[str, Any] = {
-        "gan_lt": __version__,
-        "network_sha256": order.network_sha256,
-        "seed": order.seed,
-        "truncation_psi": order.truncation,
-        "noise_mode": "const",
-        "resolution": generator.resolution,
-        "format": order.set_format,
-        "image_format": order.encoding.image_format,
-    }
-    if quality is not None:
-        manifest["quality"] = quality
-    if order.selection is not None:
-        manifest["selection"] = order.selection.describe()
-    if order.real is not None:
-        manifest["real_set"] = {"name": order.real.name, "fingerprint": order.real.fingerprint()}
-    manifest["classes"] = classes
-    manifest["images"] = contents.image_entries(files, order.real)
-    return manifest

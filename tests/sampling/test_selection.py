@@ -189,7 +189,7 @@ def test_the_same_bytes_whatever_the_block_of_candidates(
         keep_best=0.5, score="classifier", classifier=classifier, drop_duplicates=0.1, max_tries=6
     )
     write_synthetic_set(G, plan_per_class(G, 25), tmp_path / "a", selection=choice)
-    for module in ("selection", "candidates"):
+    for module in ("selecting", "candidates"):
         monkeypatch.setattr(f"gan_lt.sampling.{module}.CHUNK", 16)
     write_synthetic_set(G, plan_per_class(G, 25), tmp_path / "b", selection=choice)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
