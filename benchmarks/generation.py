@@ -1,9 +1,10 @@
 """Measures generate: `python -m benchmarks.generation [--network RUN] [--images N] [--repeats N]`.
 
 Prints, for the machine it runs on, images a second of: the bare network (sampling alone, nothing kept), the encoder alone
-with as many threads as generate uses, and what generate reaches into a folder and a zip, each with its share of what it can
-reach at most, the lower of the first two. Without --network: an untrained one of 32x32 pixels, StyleGAN2 with up to 128
-channels. The rounds take turns, so that a busy moment of the machine hits all alike; the median of the rounds counts.
+with as many threads as generate uses, the file system (small files written and renamed, one thread), and what generate
+reaches into a folder, a zip and shards, each with its share of what it can reach at most, the lower of the first two.
+Without --network: an untrained one of 32x32 pixels, StyleGAN2 with up to 128 channels. The rounds take turns, so that a busy
+moment of the machine hits all alike; the median of the rounds counts.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gan_lt.models import Generator
 from gan_lt.sampling import Encoding, load_generator, plan_per_class, sample_images, write_synthetic_set
 from gan_lt.sampling.pipeline import THREADS, units_of
 from gan_lt.sampling.plan import image_seeds
+from gan_lt.sampling.unfinished import write_whole
 
 
 def main() -> None:
@@ -45,6 +47,7 @@ def main() -> None:
     measurements: dict[str, Callable[[], float]] = {
         "bare": lambda: rate(len(seeds), lambda: bare(generator, plan.labels, seeds)),
         "encoder": lambda: rate(len(images), lambda: encode(images)),
+        "files": lambda: rate(len(images), lambda: small_files(len(images), Encoding().encode(images[0]))),
         "folder": lambda: write(generator, per_class, "folder"),
         "zip": lambda: write(generator, per_class, "zip"),
         "webdataset": lambda: write(generator, per_class, "webdataset"),
@@ -56,7 +59,7 @@ def main() -> None:
         spread = [round(min(r[name] for r in rounds)), round(max(r[name] for r in rounds))]
         shares = [result[name] / min(result["bare"], result["encoder"]) for result in rounds]
         line = {"what": name, "images_per_second": round(value), "range": spread}
-        if name not in ("bare", "encoder"):
+        if name in ("folder", "zip", "webdataset"):
             line |= {"share_of_limit": round(value / limit, 3), "in_rounds": [round(s, 3) for s in shares]}
         print(json.dumps(line), flush=True)
 
@@ -81,6 +84,13 @@ def encode(images: NDArray[np.uint8]) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         units = units_of(len(images))
         list(pool.map(lambda unit: [encoding.encode(images[i]) for i in unit], units))
+
+
+def small_files(count: int, data: bytes) -> None:
+    """Files as a folder set has them, all the same: what the file system takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        for index in range(count):
+            write_whole(f"{folder}/{index}.png", data)
 
 
 def write(generator: Generator, per_class: int, form: str) -> float:

@@ -59,7 +59,7 @@ class ClassFolders:
 
     def save(self, unit: range, positions: Sequence[int], encoded: Sequence[bytes]) -> None:
         for position, data in zip(positions, encoded, strict=True):
-            write_whole(self._root / self.files[position], data)
+            write_whole(f"{self._root}/{self.files[position]}", data)
 
     def complete(self, manifest: dict[str, Any], out: Path) -> None:
         for folder in self._root.iterdir():

@@ -93,14 +93,22 @@ def _lock(file: IO[str], out: Path) -> None:
         ) from error
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path | str, data: bytes) -> None:
     """Write a file that appears under its name only when it is complete."""
-    temporary = path.with_name(f".{path.name}.writing")
+    folder, name = os.path.split(path)
+    temporary = f"{folder}/.{name}.writing"
+    # bare system calls: of small images, opening a Python file costs as much as renaming it
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        temporary.write_bytes(data)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(descriptor, left) :]
+        finally:
+            os.close(descriptor)
         os.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        os.unlink(temporary)
         raise
 
 
