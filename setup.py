@@ -39,6 +39,7 @@ setup(
         "tensorboard>=2.16",
     ],
     extras_require={
+        "webdataset": ["webdataset>=0.2.100"],
         "dev": [
             "pytest>=8",
             "hypothesis>=6.100",
@@ -50,7 +51,8 @@ setup(
             "playwright>=1.40",
             "onnx>=1.16",
             "onnxruntime>=1.18",
-        ]
+            "webdataset>=0.2.100",
+        ],
     },
     entry_points={"console_scripts": ["gan-lt=gan_lt.cli:main"]},
 )
