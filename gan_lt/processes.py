@@ -11,6 +11,7 @@ so a process holds whole groups: columns r*M/N to (r+1)*M/N of the batch seen as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,11 @@ def text_from_main(text: str) -> str:
     return bytes(received.tolist()).decode() if not is_main() else text
 
 
+def wait_for_all() -> None:
+    """Wait until every process is here, however long one of them samples or measures."""
+    any_process(False)
+
+
 _hosts: Any = None
 
 
@@ -189,5 +195,5 @@ def _host_group() -> Any:
     """A group for small messages between hosts: on GPUs the default one would wait for the device."""
     global _hosts
     if _hosts is None:
-        _hosts = distributed.new_group(backend="gloo")
+        _hosts = distributed.new_group(backend="gloo", timeout=timedelta(days=1))
     return _hosts

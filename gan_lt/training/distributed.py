@@ -15,9 +15,9 @@ from gan_lt.config import TrainConfig
 from gan_lt.errors import InputError
 from gan_lt.processes import own_rows, world_size
 
-# An error in one process makes torchrun end the others at once. This is for the case that a process hangs: process 0
-# samples and measures while the others wait, which takes minutes with many images.
-_TIMEOUT = timedelta(minutes=30)
+# An error in one process makes torchrun end the others at once. This is for a process that hangs; where the others wait
+# for process 0, which samples and measures, they do so in `wait_for_all`, without this limit.
+_TIMEOUT = timedelta(minutes=3)
 _LAUNCH = ".launch"
 
 

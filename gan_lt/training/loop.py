@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
-from gan_lt.processes import any_process, average_gradients, is_main, mean_over_processes
+from gan_lt.processes import any_process, average_gradients, is_main, mean_over_processes, wait_for_all
 from gan_lt.progress import training_progress
 from gan_lt.training.checkpoint import (
     DamagedCheckpointError,
@@ -63,6 +63,7 @@ def _train(config: TrainConfig, images: ImageSet, run: Path, console: Console, d
         torch.set_num_threads(settings.threads)
     state = TrainingState(config, images, device)
     _resume(state, run, console)
+    wait_for_all()
     total_images = round(settings.kimg * 1000)
     tick_images = max(1, round(settings.tick_kimg * 1000))
     averages, guard = Averages(), state.guard
@@ -106,6 +107,7 @@ def _train(config: TrainConfig, images: ImageSet, run: Path, console: Console, d
             # not while step after step is skipped: what is kept must be good
             if finished or (ticks % settings.checkpoint_ticks == 0 and guard.longest() < 2):
                 save(state, run)
+            wait_for_all()
             tick_time, tick_start = time.perf_counter(), state.images_seen
     if stopped:
         console.print(
