@@ -6,6 +6,7 @@ The conditioning parameters of a rare class explode in spectral norm just when t
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import torch
@@ -156,14 +157,18 @@ class GroupSpectral(Term):
     def generator_loss(self, batch: StepBatch) -> Tensor | None:
         params = list(self._parameters_now())
         iterations = self.iterations if bool(self.started) else 10 * self.iterations
-        norms = []
+        norms: list[Tensor] = [torch.empty(0)] * len(params)
+        layers_of: dict[torch.Size, list[int]] = defaultdict(list)
         for index, tensor in enumerate(params):
-            matrices = _matrices(tensor)
-            buffer = self.get_buffer(f"v{index}")
+            layers_of[tensor.shape].append(index)
+        for layers in layers_of.values():  # those of one shape go through one product
+            matrices = torch.cat([_matrices(params[index]) for index in layers])
+            buffers = [self.get_buffer(f"v{index}") for index in layers]
             with torch.no_grad():
-                u, v = power_iteration(matrices.detach(), buffer, iterations)
-                buffer.copy_(v)
-            norms.append(_quotient(u, matrices, v))
+                u, v = power_iteration(matrices.detach(), torch.cat(buffers), iterations)
+                torch._foreach_copy_(buffers, list(v.chunk(len(layers))))
+            for index, sigma in zip(layers, _quotient(u, matrices, v).chunk(len(layers)), strict=True):
+                norms[index] = sigma
         self.started.fill_(True)
         self._norms = [norm.detach() for norm in norms]
         loss = group_spectral_loss(params, self.counts, self.beta, norms)

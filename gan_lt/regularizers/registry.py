@@ -25,6 +25,7 @@ class TermContext:
 
     counts: training images of each class. generator: with the form of the images and the names of the classes.
     discriminator: whose features and blocks a term's further heads may use. adversarial: the configured loss, for these heads.
+    augment: the configured augmentation, for the images they judge.
     conditioning: returns the generator's conditioning parameters, tensors [K, d]. w_dim: size of w and of the class embedding.
     settings: the section of the configuration with the term's name.
     """
@@ -33,6 +34,7 @@ class TermContext:
     generator: nn.Module
     discriminator: nn.Module
     adversarial: AdversarialLoss
+    augment: Callable[[Tensor], Tensor]
     conditioning: Callable[[], Sequence[Tensor]]
     w_dim: int
     settings: Mapping[str, Any]
@@ -63,7 +65,7 @@ def _utlo(context: TermContext) -> Term:
         head = LowResolutionHead(cast(Any, context.discriminator), settings["resolution"])
     except ValueError as error:
         raise InputError(f"utlo: {error}") from error
-    return Utlo(head, context.adversarial, **settings)
+    return Utlo(head, context.adversarial, context.augment, **settings)
 
 
 def _transitional(context: TermContext) -> Term:

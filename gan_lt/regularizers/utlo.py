@@ -6,6 +6,8 @@ Unconditional Training at Lower Resolutions", CVPR 2024.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,6 +24,7 @@ class Utlo(Term):
         head: low-resolution images [N, C, r, r] -> unconditional logits [N]; its own parameters are trained with the
             discriminator and saved with the term.
         adversarial: the loss of these logits.
+        augment: of what the head sees, real and generated.
         resolution: r.
         weight: of the unconditional loss, in both halves of a step [1].
     """
@@ -30,12 +33,13 @@ class Utlo(Term):
         self,
         head: nn.Module,
         adversarial: AdversarialLoss,
+        augment: Callable[[Tensor], Tensor],
         resolution: int = 8,
         weight: float = 1.0,
     ) -> None:
         super().__init__(name="utlo", weight=weight)
         self.low_resolution = resolution
-        self.head, self.adversarial = head, adversarial
+        self.head, self.adversarial, self.augment = head, adversarial, augment
 
     def discriminator_loss(self, batch: StepBatch) -> Tensor | None:
         fake, real = self._logits(batch)
@@ -50,7 +54,8 @@ class Utlo(Term):
             raise ValueError(
                 f"utlo needs the generator's image at {self.low_resolution}x{self.low_resolution}, got None"
             )
-        fake = self.head(batch.low_resolution)
+        fake = self.head(self.augment(batch.low_resolution))
         if batch.real is None:
             return fake, None
-        return fake, self.head(F.adaptive_avg_pool2d(batch.real, batch.low_resolution.shape[-1]))
+        real = F.adaptive_avg_pool2d(batch.real, batch.low_resolution.shape[-1])
+        return fake, self.head(self.augment(real))

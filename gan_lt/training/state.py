@@ -63,12 +63,14 @@ class TrainingState:
         self.optimizer_d = torch.optim.Adam(
             self.D.parameters(), lr=optimizer.discriminator_lr, betas=betas, eps=optimizer.eps, fused=True
         )
+        augment = augmentation(config.augment).to(device)
         contexts = {
             name: TermContext(
                 counts=images.counts.tolist(),
                 generator=self.G,
                 discriminator=self.D,
                 adversarial=ADVERSARIAL_LOSSES[config.loss.adversarial],
+                augment=augment.forward,  # bound, so that it doesn't become a part of the term
                 conditioning=self.G.conditioning_parameters,
                 w_dim=self.G.w_dim,
                 settings=getattr(config, name).model_dump(),
@@ -81,7 +83,7 @@ class TrainingState:
         self.objective = Objective(
             adversarial=ADVERSARIAL_LOSSES[config.loss.adversarial],
             terms=terms,
-            augment=augmentation(config.augment).to(device),
+            augment=augment,
             path_length=PathLength().to(device),
             r1_gamma=config.loss.r1_gamma,
             r2_gamma=config.loss.r2_gamma,

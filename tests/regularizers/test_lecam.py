@@ -22,6 +22,12 @@ def test_loss_is_the_formula() -> None:
     assert float(got) == pytest.approx(expected, rel=1e-12)
 
 
+def test_gradient_against_finite_differences() -> None:
+    g = torch.Generator().manual_seed(0)
+    real, fake = (torch.randn(6, dtype=torch.float64, generator=g).requires_grad_() for _ in range(2))
+    assert torch.autograd.gradcheck(lambda r, f: lecam_loss(r, f, 0.4, -0.3), [real, fake])
+
+
 def test_running_means_start_at_the_first_batch_and_decay() -> None:
     term = LeCam(decay=0.9)
     term.discriminator_loss(step_batch(torch.full([4], 2.0), torch.full([4], -1.0)))

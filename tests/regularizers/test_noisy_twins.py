@@ -228,6 +228,7 @@ def test_registry() -> None:
         generator=torch.nn.Identity(),
         discriminator=torch.nn.Identity(),
         adversarial=ADVERSARIAL_LOSSES["logistic"],
+        augment=torch.clone,
         conditioning=list,
         w_dim=6,
         settings={"weight": 0.3, "gamma": 0.1, "sigma": 0.2, "beta": 0.5, "start_step": 4},

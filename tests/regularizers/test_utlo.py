@@ -136,7 +136,7 @@ def batch(low: Tensor, real: Tensor | None) -> StepBatch:
 def test_losses_are_those_of_an_unconditional_gan_on_small_images(architecture: str) -> None:
     D = discriminator(architecture=architecture)
     head = LowResolutionHead(D, 8)
-    term = Utlo(head, LOGISTIC, 8)
+    term = Utlo(head, LOGISTIC, torch.clone, 8)
     g = torch.Generator().manual_seed(3)
     low, real = torch.randn(4, 3, 8, 8, generator=g), torch.randn(4, 3, 32, 32, generator=g)
     reduced = real.view(4, 3, 8, 4, 8, 4).mean(dim=(3, 5))
@@ -160,9 +160,19 @@ def test_losses_are_those_of_an_unconditional_gan_on_small_images(architecture: 
     assert not touched & {"blocks0", "blocks1"}
 
 
+def test_the_head_sees_augmented_images_real_and_generated() -> None:
+    head = LowResolutionHead(discriminator(), 8)
+    g = torch.Generator().manual_seed(3)
+    low, real = torch.randn(4, 3, 8, 8, generator=g), torch.randn(4, 3, 32, 32, generator=g)
+    negative = Utlo(head, LOGISTIC, torch.neg, 8).discriminator_loss(batch(low, real))
+    torch.testing.assert_close(
+        negative, Utlo(head, LOGISTIC, torch.clone, 8).discriminator_loss(batch(-low, -real))
+    )
+
+
 def test_low_resolution_loss_against_finite_differences() -> None:
     head = LowResolutionHead(discriminator(mbstd_group_size=1).double(), 8).double()
-    term = Utlo(head, LOGISTIC, 8)
+    term = Utlo(head, LOGISTIC, torch.clone, 8)
     g = torch.Generator().manual_seed(4)
     real = torch.randn(2, 3, 32, 32, generator=g, dtype=torch.float64)
 
@@ -187,6 +197,6 @@ def test_what_cannot_be_is_named() -> None:
     with pytest.raises(ValueError, match="skip"):
         LowResolutionHead(discriminator(architecture="skip"), 8)
     with pytest.raises(ValueError, match="8x8, got None"):
-        Utlo(torch.nn.Identity(), LOGISTIC).generator_loss(
+        Utlo(torch.nn.Identity(), LOGISTIC, torch.clone).generator_loss(
             replace(batch(torch.zeros(1, 3, 8, 8), None), low_resolution=None)
         )

@@ -108,10 +108,28 @@ def test_what_a_run_writes(
         ({"augment": {"name": "ada", "ada": {"p": 0.3, "speed_kimg": 0.1, "interval": 2}}}, ["lecam"]),
         ({"backbone": "sngan", "sngan": {"channels": 4}}, ["gsr", "lecam"]),
         ({"cbgan": {"cycle": 2}}, ["cbgan", "gsr"]),
+        (
+            {
+                "backbone": "sngan",
+                "sngan": {"channels": 4},
+                "generator": {"conditional": False},
+                "cbgan": {"cycle": 2},
+            },
+            ["cbgan"],
+        ),
         ({"data": {"resolution": 16}}, ["utlo", "noisytwins"]),
         ({"transitional": {"start_step": 1, "end_step": 5}}, ["transitional"]),
     ],
-    ids=["plain", "everything", "ada", "sngan", "cbgan", "utlo", "transitional"],
+    ids=[
+        "plain",
+        "everything",
+        "ada",
+        "sngan",
+        "cbgan",
+        "unconditional cbgan on sngan",
+        "utlo",
+        "transitional",
+    ],
 )
 def test_resumed_training_equals_uninterrupted_bit_for_bit(
     tmp_path: Path,
