@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 # [text](../../benchmarks/x.py): the site has no such page, the repository does
-_OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?:benchmarks|gan_lt|cuda_ops|eval|tests|[A-Z]+\.md|LICENSE)[^)]*\)")
+_OUTSIDE = re.compile(
+    r"\[([^\]]+)\]\((?:\.\./)+(?:benchmarks|gan_lt|cuda_ops|eval|tests|[A-Z]+\.md|LICENSE)[^)]*\)"
+)
 
 
 def on_config(config: Any) -> Any:

@@ -42,7 +42,7 @@ def labelled_rows(images: NDArray[np.uint8], names: Sequence[str]) -> NDArray[np
 
 
 def _columns(images: int) -> int:
-    return max(1, min(8, int(np.ceil(np.sqrt(images * 1.5)))))
+    return max(1, min(8, images, int(np.ceil(np.sqrt(images * 1.5)))))
 
 
 def _enlarged(grid: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
