@@ -38,6 +38,12 @@ def _gradio() -> Any:
     return gradio
 
 
+def _picture(gr: Any) -> Any:
+    # no label: it would lie on top of the picture; no button that shares it with others
+    buttons = ["download", "fullscreen"]
+    return gr.Image(show_label=False, format="png", interactive=False, buttons=buttons)
+
+
 def build_page(gallery: Gallery, title: str) -> Any:
     """The page as a gradio.Blocks.
 
@@ -64,18 +70,18 @@ def build_page(gallery: Gallery, title: str) -> Any:
                 name = gr.Dropdown(choices, value=choices[-1][1], label="Class, most common first")
                 images = gr.Slider(1, MAX_IMAGES, _IMAGES, step=1, label="Images")
             with gr.Row():
-                made = gr.Image(label="Samples", format="png", interactive=False)
-                real = gr.Image(
-                    label="Real images that it was trained on",
-                    format="png",
-                    interactive=False,
-                    visible=gallery.real is not None,
-                )
+                with gr.Column():
+                    gr.Markdown("**Samples**")
+                    made = _picture(gr)
+                with gr.Column(visible=gallery.real is not None):
+                    gr.Markdown("**Real images**")
+                    real = _picture(gr)
             if gallery.without_real:
                 gr.Markdown(f"No real images: {gallery.without_real}")
         with gr.Tab("All classes"):
             number = gr.Slider(1, max(2, gallery.pages), 1, step=1, label="Page", visible=gallery.pages > 1)
-            rows = gr.Image(label="A row a class, the most common first", format="png", interactive=False)
+            gr.Markdown("**A row a class, the most common first**")
+            rows = _picture(gr)
         one = {"fn": one_class, "inputs": [name, seed, psi, images], "outputs": [made, real]}
         every = {"fn": all_classes, "inputs": [seed, psi, number], "outputs": rows}
         page.load(**one)
