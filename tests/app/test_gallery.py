@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,6 @@ def test_the_command_says_what_is_missing(
     assert cli.main(["app", str(tmp_path), "--port", "0"]) == 2
     assert "--port: 0" in capsys.readouterr().err
     make_generator().save_pretrained(tmp_path / "network")
-    monkeypatch.setitem(__import__("sys").modules, "gradio", None)
+    monkeypatch.setitem(sys.modules, "gradio", None)
     assert cli.main(["app", str(tmp_path / "network")]) == 2
     assert "pip install 'gan_lt[app]'" in capsys.readouterr().err

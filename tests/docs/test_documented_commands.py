@@ -15,13 +15,17 @@ import io
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import eval.utility
+from eval.extractors import classifier
 from gan_lt import cli
 from gan_lt.completion import parsers
 from gan_lt.data import open_image_set
@@ -30,7 +34,7 @@ _spec = importlib.util.spec_from_file_location("documented", Path(__file__).with
 assert _spec is not None
 assert _spec.loader is not None
 documented = importlib.util.module_from_spec(_spec)
-__import__("sys").modules["documented"] = documented
+sys.modules["documented"] = documented  # dataclasses look their module up
 _spec.loader.exec_module(documented)
 
 # (pattern of the whole command, what it would need)
@@ -66,7 +70,9 @@ REDUCED = {
     "--to": "12",
     "--epochs": "1",
     "--batch": "8",
+    "--resolution": "16",
 }
+CLASSIFIER_IMAGES = 64  # that the evaluation's classifiers are shown
 SMALL_NETWORK = [
     "training.batch=8", "training.tick_kimg=1", "generator.channel_base=64", "generator.channel_max=8",
     "generator.mapping_layers=1", "discriminator.mapping_layers=0", "discriminator.mbstd_group_size=2",
@@ -104,10 +110,6 @@ def reduced(words: list[str]) -> list[str]:
         words[words.index("--kimg") + 1] = "0.048"
     if words[0] == "eval" and "compare" not in words:
         words += ["--replicates", "0"]
-        if "utility" in " ".join(words):
-            # four classifiers take minutes; the name is still checked, by test_options_parse
-            at = words.index("--metrics") + 1
-            words[at] = words[at].replace(",utility", "")
     return words
 
 
@@ -131,6 +133,18 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command = "train --data digits --preset digits-lt --name demo --kimg 1"
         assert cli.main(reduced(command.split())) == 0
     return folder / "runs"
+
+
+@pytest.fixture
+def short_classifiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evaluation's classifiers train for two steps instead of half a minute."""
+    original = classifier.train_classifier
+
+    def train(*args: Any, **options: Any) -> classifier.SmallConvNet:
+        return original(*args, **{**options, "images_seen": CLASSIFIER_IMAGES})
+
+    for module in (classifier, eval.utility):
+        monkeypatch.setattr(module, "train_classifier", train)
 
 
 @pytest.fixture
@@ -165,6 +179,7 @@ def place(tmp_path: Path, network: Path, page: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_classifiers")
 @pytest.mark.parametrize("page", STORIES)
 def test_the_commands_of_a_page_run(page: str, place: Path) -> None:
     names: dict[str, object] = {}
