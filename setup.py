@@ -7,7 +7,7 @@ failing that the PyTorch reference runs. An editable install builds on first use
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import shutil
 import sys
 import sysconfig
