@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format clean help
+.PHONY: demo test lint format docs clean help
 
 help:
 	@echo "make demo   train on digits, sample a balanced set, evaluate it (6 minutes on 2 CPU cores)"
 	@echo "make test   run all tests"
 	@echo "make lint   ruff and mypy"
+	@echo "make docs   the documentation site, into site/"
 
 $(STAMP): setup.py constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,5 +33,10 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# NO_MKDOCS_2_WARNING: the theme's advertisement of its successor
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open site/index.html"
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

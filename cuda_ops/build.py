@@ -1,6 +1,6 @@
 """Compiling the native kernels: finding the tools, the commands, libraries built ahead of time.
 
-Imports nothing outside the standard library, so that `setup.py` can use it where torch is not installed yet.
+Imports nothing outside the standard library, nor the package itself, so that `setup.py` can use it without torch.
 
 Two kinds of build:
 - ahead of time, `build_ahead(directory)`: one library for any CPU of this architecture (on x86-64 three instruction sets,
@@ -19,9 +19,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from cuda_ops.build_graph import BuildError as BuildError
+from cuda_ops.build_graph import Step, run_steps
+from cuda_ops.build_graph import run_commands as run_commands
 
 PACKAGE = Path(__file__).resolve().parent
 SOURCES = PACKAGE / "csrc"
@@ -35,11 +38,6 @@ KERNEL_FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=f
 CXX_FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
 # The oldest torch whose stable ABI has all that is used here (2.10: parallel_for, to, contiguous).
 TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"
-COMPILE_SECONDS = 600
-
-
-class BuildError(RuntimeError):
-    """A native build that did not work, with a one-line reason."""
 
 
 @dataclass(frozen=True)
@@ -124,31 +122,6 @@ def ahead_library(name: str) -> Path:
     return AHEAD / f"gan_lt_{name}-{source_hash()}.so"
 
 
-def run_commands(commands: Sequence[Sequence[str]]) -> None:
-    """Run independent compiler commands at once, as many as there are processors.
-
-    Raises:
-        BuildError: one failed; the message holds its last lines.
-    """
-
-    def run(command: Sequence[str]) -> None:
-        try:
-            result = subprocess.run(
-                command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BuildError(f"{command[0]}: {error}") from error
-        if result.returncode:
-            lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
-            errors = (
-                [line for line in lines if "error" in line] or lines or [f"exit status {result.returncode}"]
-            )
-            raise BuildError(f"{' '.join(command)}: {errors[0]}")
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(run, commands))
-
-
 def _x86_64() -> bool:
     return platform.machine().lower() in {"x86_64", "amd64"}
 
@@ -190,12 +163,12 @@ def compile_cpu(target: Path, portable: bool) -> None:
     else:
         levels = {"native": []}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
-        objects: list[Path] = []
-        commands: list[list[str]] = []
+        steps: list[Step] = []
 
         def add(source: Path, name: str, flags: Sequence[str]) -> None:
-            objects.append(Path(folder) / f"{name}.o")
-            commands.append([compiler, *CXX_FLAGS, *flags, "-c", str(source), "-o", str(objects[-1])])
+            output = Path(folder) / f"{name}.o"
+            command = (compiler, *CXX_FLAGS, *flags, "-c", str(source), "-o", str(output))
+            steps.append(Step(output, (source,), command))
 
         several = ["-DGAN_LT_MULTIVERSION"] if len(levels) > 1 else []
         # First the file with torch's headers: it takes longest.
@@ -211,9 +184,10 @@ def compile_cpu(target: Path, portable: bool) -> None:
                     f"{level}-{kernel}",
                     [*KERNEL_FLAGS, f"-DGAN_LT_ISA={level}", *flags],
                 )
-        run_commands(commands)
+        objects = tuple(step.output for step in steps)
         library = Path(folder) / target.name
-        run_commands([_link(compiler, torch, objects, library, ["-ltorch_cpu"])])
+        link = _link(compiler, torch, objects, library, ["-ltorch_cpu"])
+        run_steps([*steps, Step(library, objects, tuple(link))], Path(folder))
         os.replace(library, target)
 
 
@@ -258,15 +232,16 @@ def compile_cuda(target: Path, architectures: Sequence[str] = CUDA_ARCHITECTURES
     """
     nvcc = find_nvcc()
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
-        objects = [Path(folder) / f"{name}.o" for name in CUDA_SOURCES]
-        run_commands(
-            [
-                cuda_compile_command(nvcc, SOURCES / "cuda" / name, path, architectures)
-                for name, path in zip(CUDA_SOURCES, objects, strict=True)
-            ]
-        )
+        steps = [
+            Step(path, (source,), tuple(cuda_compile_command(nvcc, source, path, architectures)))
+            for source, path in (
+                (SOURCES / "cuda" / name, Path(folder) / f"{name}.o") for name in CUDA_SOURCES
+            )
+        ]
+        objects = tuple(step.output for step in steps)
         library = Path(folder) / target.name
-        run_commands([[nvcc, "-shared", "-cudart", "static", *map(str, objects), "-o", str(library)]])
+        link = (nvcc, "-shared", "-cudart", "static", *map(str, objects), "-o", str(library))
+        run_steps([*steps, Step(library, objects, link)], Path(folder))
         os.replace(library, target)
 
 

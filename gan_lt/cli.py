@@ -1,4 +1,4 @@
-"""`gan-lt train|generate|grid|eval|classifier|dataset|import|doctor`: the installed command, the same code as the scripts."""
+"""`gan-lt COMMAND`: the installed command, the same code as the scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _COMMANDS = {
     "classifier": "train a long-tail classifier, which CBGAN needs",
     "dataset": "inspect or convert an image set",
     "import": "turn a StyleGAN2-ADA .pkl into networks of ours; runs no code from it",
+    "app": "a page to try a network in: choose class, seed, truncation",
     "doctor": "print which kernels run here; what ails a run",
+    "completion": "print a completion script for bash, zsh or fish",
 }
 
 
@@ -55,21 +57,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from gan_lt.interop.command import import_command
 
         return run_command(lambda a: import_command(a, "gan-lt import"), rest)
+    if command == "app":
+        from gan_lt.app.command import app_command
+
+        return run_command(lambda a: app_command(a, "gan-lt app"), rest)
     if command == "doctor":
         from gan_lt.doctor import doctor_command
 
         return run_command(doctor_command, rest)
+    if command == "completion":
+        from gan_lt.completion import completion_command
+
+        return run_command(lambda a: completion_command(a, "gan-lt completion"), rest)
     from eval.command import main as evaluate
 
     return evaluate(rest)
 
 
-def _dataset(arguments: Sequence[str]) -> int:
-    from gan_lt.data.commands import add_dataset_arguments, run_dataset_command
+def dataset_parser(prog: str = "gan-lt dataset") -> argparse.ArgumentParser:
+    """The options of `gan-lt dataset`."""
+    from gan_lt.data.commands import add_dataset_arguments
 
-    parser = argparse.ArgumentParser(prog="gan-lt dataset", description="Inspect or convert an image set.")
+    parser = argparse.ArgumentParser(prog=prog, description="Inspect or convert an image set.")
     add_dataset_arguments(parser)
-    return run_dataset_command(parser.parse_args(arguments))
+    return parser
+
+
+def _dataset(arguments: Sequence[str]) -> int:
+    from gan_lt.data.commands import run_dataset_command
+
+    return run_dataset_command(dataset_parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

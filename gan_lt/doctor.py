@@ -19,8 +19,8 @@ from torch import Tensor
 from cuda_ops import backend_info, bias_act, modulated_epilogue, setup_filter, upfirdn2d, use_backend
 
 
-def doctor_command(arguments: Sequence[str], prog: str = "gan-lt doctor") -> int:
-    """Print the kernels' state and timings, or with RUN the findings about a run; status 1 if that has an illness."""
+def doctor_parser(prog: str = "gan-lt doctor") -> argparse.ArgumentParser:
+    """The options of `gan-lt doctor`."""
     parser = argparse.ArgumentParser(
         prog=prog, description="Print which kernels run here, and if not, why not; or what ails a run."
     )
@@ -28,7 +28,12 @@ def doctor_command(arguments: Sequence[str], prog: str = "gan-lt doctor") -> int
         "run", metavar="RUN", nargs="?", type=Path, help="a run's folder: reads its stats.jsonl"
     )
     parser.add_argument("--json", action="store_true", help="for machines")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def doctor_command(arguments: Sequence[str], prog: str = "gan-lt doctor") -> int:
+    """Print the kernels' state and timings, or with RUN the findings about a run; status 1 if that has an illness."""
+    args = doctor_parser(prog).parse_args(arguments)
     if args.run is not None:
         return _examine(args.run, args.json)
     info = backend_info()

@@ -85,7 +85,7 @@ def load_dinov2(context: ExtractorContext) -> TransformerExtractor:
     """DINOv2 from Meta's state dict. Raises InputError when it can't be had or is another network."""
     path = find_weights(DINO_WEIGHTS, context.weights)
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  tensors only
     except (RuntimeError, OSError, pickle.UnpicklingError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} can't be read as a state dict ({reason}); get the file again") from None

@@ -181,7 +181,7 @@ _PERMITTED: Mapping[tuple[str, str], Any] = {
 }
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
+class _RestrictedUnpickler(pickle.Unpickler):  # noqa: TID251  every global replaced
     """The opcode machine of pickle with every global replaced by a stand-in or refused."""
 
     def __init__(self, data: bytes) -> None:
@@ -218,7 +218,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         self._storage_budget -= len(data)
         if self._storage_budget < 0:
             raise _RefusedError("it reads the same numbers again and again")
-        storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)  # noqa: TID251  tensors only
         if not isinstance(storage, torch.TypedStorage):
             raise _RefusedError(f"a tensor's storage holds a {type(storage).__name__}")
         return storage

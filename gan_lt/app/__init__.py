@@ -1,0 +1,1 @@
+"""`gan-lt app RUN`: a page to try a network in."""
