@@ -69,6 +69,11 @@ def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     parser.add_argument("--kimg", metavar="N", type=float, help="thousands of real images to show")
     parser.add_argument("--batch", metavar="N", type=int, help="images a step")
     parser.add_argument("--seed", metavar="N", type=int, help="of weights, data order and latents (0)")
+    parser.add_argument(
+        "--init-from",
+        metavar="X",
+        help="start from X: a StyleGAN2-ADA .pkl, a run or a saved network's folder",
+    )
     parser.add_argument("--resume", metavar="RUN", type=Path, help="go on with a run; --kimg may lengthen it")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 (cuda where there is one)")
     parser.add_argument("overrides", nargs="*", metavar="name=value", help="any setting by its dotted name")
@@ -85,6 +90,7 @@ _OPTIONS = {
     "kimg": "training.kimg",
     "batch": "training.batch",
     "seed": "training.seed",
+    "init_from": "training.init_from",
 }
 
 
@@ -113,6 +119,8 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
         if args.imbalance is None and preset_data.get("path") not in (None, args.data):
             # a preset thins its own data out; other data keep their long tail
             options["data.imbalance"] = None
+    if args.init_from is not None:
+        options["training.init_from"] = str(Path(args.init_from).resolve())
     if args.regularizers is not None:
         options["regularizers"] = [] if args.regularizers == "none" else args.regularizers
     if args.resume is not None:
@@ -135,6 +143,12 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
             config = validate(values)
     else:
         config = build_config(args.preset or "custom", options, args.overrides)
+    initial = None
+    if args.resume is None and config.training.init_from is not None:
+        from gan_lt.training.initial_networks import adopt_settings, given_names, open_initial_networks
+
+        initial = open_initial_networks(config.training.init_from)
+        config = adopt_settings(config, initial, given_names(options, args.overrides))
 
     from cuda_ops import backend_info
     from gan_lt.training import create_run, open_training_set, train
@@ -155,7 +169,7 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
         soft_wrap=True,
     )
     try:
-        return run, train(config, images, run, console, device)
+        return run, train(config, images, run, console, device, initial)
     except InputError:
         # bad input that only showed when the networks and methods were built: leave no empty run behind
         if args.resume is None and not (run / "stats.jsonl").exists():

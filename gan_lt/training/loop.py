@@ -23,6 +23,8 @@ from gan_lt.training.checkpoint import (
     save_checkpoint,
 )
 from gan_lt.training.ema import ema_decay, update_ema
+from gan_lt.training.fine_tuning import start_from
+from gan_lt.training.initial_networks import InitialNetworks, open_initial_networks
 from gan_lt.training.interruption import StopRequest
 from gan_lt.training.monitor import Averages, Monitor
 from gan_lt.training.state import TrainingState
@@ -33,10 +35,20 @@ class TrainingDivergedError(InputError):
     """Losses stopped being finite."""
 
 
-def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, device: torch.device) -> bool:
+def train(
+    config: TrainConfig,
+    images: ImageSet,
+    run: Path,
+    console: Console,
+    device: torch.device,
+    initial: InitialNetworks | None = None,
+) -> bool:
     """Train to `config.training.kimg`, from the run's last good checkpoint if it has one.
 
     Writes stats.jsonl, TensorBoard events, samples/, checkpoints/ and network/ (the averaged generator) into `run`.
+
+    Args:
+        initial: what `config.training.init_from` names, opened; None: it is opened here, where the run has no checkpoint.
 
     Returns:
         True when the run is complete, False when it was asked to stop (a checkpoint is written either way).
@@ -48,7 +60,9 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
     if device.type == "cpu" and settings.threads is not None:
         torch.set_num_threads(settings.threads)
     state = TrainingState(config, images, device)
-    _resume(state, run, console)
+    if not _resume(state, run, console) and settings.init_from is not None:
+        networks = initial or open_initial_networks(settings.init_from)
+        console.print(start_from(state, networks), soft_wrap=True)
     total_images = round(settings.kimg * 1000)
     tick_images = max(1, round(settings.tick_kimg * 1000))
     averages = Averages()
@@ -93,6 +107,8 @@ def training_step(state: TrainingState, averages: Averages) -> None:
     reals: list[tuple[Tensor, Tensor]] = [state.next_real() for _ in range(rounds)]
 
     _require_grad(state.D, state.G)
+    for parameter in state.frozen:
+        parameter.requires_grad_(False)
     state.optimizer_d.zero_grad(set_to_none=True)
     for real, labels in reals:
         # a relativistic loss compares images pair by pair, so the pairs share their class
@@ -152,7 +168,8 @@ def _writing(run: Path) -> Iterator[None]:
         ) from error
 
 
-def _resume(state: TrainingState, run: Path, console: Console) -> None:
+def _resume(state: TrainingState, run: Path, console: Console) -> bool:
+    """Load the last good checkpoint; False when the run has none."""
     checkpoints = list_checkpoints(run / "checkpoints")
     for path in reversed(checkpoints):
         try:
@@ -161,11 +178,12 @@ def _resume(state: TrainingState, run: Path, console: Console) -> None:
             console.print(f"[yellow]{error}; trying the one before it[/yellow]")
             continue
         console.print(f"resumed from {path.name} at {state.images_seen / 1000:.1f} kimg")
-        return
+        return True
     if checkpoints:
         raise InputError(
             f"--resume: every checkpoint of {run} is damaged; start a new run, or restore one of them"
         )
+    return False
 
 
 def _require_grad(trained: nn.Module, frozen: nn.Module) -> None:
