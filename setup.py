@@ -18,7 +18,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["gan_lt", "gan_lt.*", "cuda_ops", "cuda_ops.*", "eval", "eval.*"]),
     package_data={
-        "gan_lt": ["presets/*.yaml", "py.typed"],
+        "gan_lt": ["presets/*.yaml", "interop/templates/*", "py.typed"],
         "cuda_ops": ["csrc/*.h", "csrc/cpu/*", "csrc/cuda/*", "py.typed"],
         "eval": ["templates/*", "py.typed"],
     },
@@ -39,6 +39,8 @@ setup(
         "tensorboard>=2.16",
     ],
     extras_require={
+        "hub": ["huggingface-hub>=1.0"],
+        "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
         "dev": [
             "pytest>=8",
             "hypothesis>=6.100",
@@ -48,9 +50,11 @@ setup(
             "torch-fidelity>=0.3",
             "prdc>=0.2",
             "playwright>=1.40",
+            "huggingface-hub>=1.0",
             "onnx>=1.16",
             "onnxruntime>=1.18",
-        ]
+            "onnxscript>=0.5",
+        ],
     },
     entry_points={"console_scripts": ["gan-lt=gan_lt.cli:main"]},
 )

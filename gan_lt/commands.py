@@ -120,7 +120,7 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
             # a preset thins its own data out; other data keep their long tail
             options["data.imbalance"] = None
     if args.init_from is not None:
-        options["training.init_from"] = str(Path(args.init_from).resolve())
+        options["training.init_from"] = _lasting_path(args.init_from)
     if args.regularizers is not None:
         options["regularizers"] = [] if args.regularizers == "none" else args.regularizers
     if args.resume is not None:

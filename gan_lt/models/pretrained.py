@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -36,14 +37,70 @@ class Pretrained:
         temporary.write_text(json.dumps({"class": type(self).__name__, **self.config}, indent=2) + "\n")
         os.replace(temporary, path / CONFIG_NAME)
 
-    @classmethod
-    def from_pretrained(cls, directory: str | os.PathLike[str]) -> Self:
-        """Build the network that `save_pretrained` wrote, in evaluation mode, on the CPU.
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face Hub, in one commit; returns the commit's address.
+
+        Args:
+            repository: "user/name", made where there is none. revision: branch, made where there is none.
+            token: access token; None: the one that `hf auth login` or HF_TOKEN gives.
+            private: of a new repository; None: the account's default.
 
         Raises:
-            InputError: no such folder, a file missing, damaged or of another network class.
+            InputError: huggingface_hub is not installed, another name than "user/name", no access, no connection.
+        """
+        from gan_lt.interop.hub import upload_network
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload_network(
+                Path(folder),
+                repository,
+                revision=revision,
+                token=token,
+                private=private,
+                commit_message=commit_message,
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Build the network that `save_pretrained` wrote, in evaluation mode, on the CPU.
+
+        Args:
+            directory: a folder, or "user/name" on the Hugging Face Hub where no such folder exists.
+            revision, token, cache_dir, local_files_only: for the Hub, see `gan_lt.interop.hub.download_network`.
+
+        Raises:
+            InputError: no such folder or repository, a file missing, damaged or of another network class.
         """
         path = Path(directory)
+        if not path.exists():
+            from gan_lt.interop.hub import download_network, is_repository_name
+
+            if is_repository_name(str(directory)):
+                path = download_network(
+                    str(directory),
+                    (CONFIG_NAME, WEIGHTS_NAME),
+                    revision=revision,
+                    token=token,
+                    cache_dir=cache_dir,
+                    local_files_only=local_files_only,
+                )
         config = read_config(path)
         name = config.pop("class", None)
         if name != cls.__name__:

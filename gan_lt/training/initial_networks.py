@@ -92,13 +92,19 @@ def open_initial_networks(source: str | Path) -> InitialNetworks:
 
     Args:
         source: a StyleGAN2-ADA .pkl (or .safetensors with its names), a folder of `gan-lt import`, a folder or file of
-            `save_pretrained`, or a run (the networks of its last good checkpoint).
+            `save_pretrained`, a run (the networks of its last good checkpoint), or "user/name" on the Hugging Face Hub.
 
     Raises:
         InputError: nothing of the kind there, or a damaged file.
     """
     path = Path(source)
     if not path.exists():
+        from gan_lt.interop.hub import is_repository_name
+
+        if is_repository_name(str(source)):
+            with torch.random.fork_rng(devices=[]):
+                G = Generator.from_pretrained(str(source))
+            return InitialNetworks(str(source), G, G, None)
         raise InputError(
             f"--init-from: {path} does not exist; pass a StyleGAN2-ADA .pkl, a run or the folder of a saved network"
         )
