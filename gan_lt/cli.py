@@ -1,4 +1,4 @@
-"""`gan-lt train|generate|eval|classifier|dataset|import|doctor`: the installed command, the same code as the scripts."""
+"""`gan-lt`, the installed command: train, generate and eval are the same code as the scripts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _COMMANDS = {
     "classifier": "train a long-tail classifier, which CBGAN needs",
     "dataset": "inspect or convert an image set",
     "import": "turn a StyleGAN2-ADA .pkl into networks of ours; runs no code from it",
+    "card": "write the model card of a run's network, with its evaluation",
+    "push": "upload a run's network and card to the Hugging Face Hub",
     "doctor": "print which kernels run here, and why not if not",
 }
 
@@ -51,6 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from gan_lt.interop.command import import_command
 
         return run_command(lambda a: import_command(a, "gan-lt import"), rest)
+    if command == "card":
+        from gan_lt.interop.card_command import card_command
+
+        return run_command(lambda a: card_command(a, "gan-lt card"), rest)
+    if command == "push":
+        from gan_lt.interop.push_command import push_command
+
+        return run_command(lambda a: push_command(a, "gan-lt push"), rest)
     if command == "doctor":
         return run_command(_doctor, rest)
     from eval.command import main as evaluate

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def upload_network(
     folder: Path,
     repository: str,
     *,
+    files: Sequence[str] | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
     private: bool | None = None,
@@ -85,7 +86,7 @@ def upload_network(
     """Upload the files of `folder` in one commit; returns the commit's address.
 
     Args:
-        repository: "user/name", made where there is none.
+        repository: "user/name", made where there is none. files: only these; None: all.
         revision: branch, made where there is none; None: the main branch.
         token: as in `download_network`. private: of a new repository; None: the account's default.
 
@@ -103,6 +104,7 @@ def upload_network(
         commit = api.upload_folder(
             repo_id=repository,
             folder_path=folder,
+            allow_patterns=None if files is None else list(files),
             revision=revision,
             commit_message=commit_message or "Upload network with gan_lt",
         )

@@ -102,6 +102,12 @@ class Generator(Pretrained, nn.Module):
         """The parameters through which the class acts, tensors [K, d] with gradient: the embedding before normalisation."""
         return [] if self.mapping.embed is None else [self.mapping.embed.table()]
 
+    def card(self) -> str:
+        """A model card with what the network itself knows: sizes, classes, counts."""
+        from gan_lt.interop.model_card import render_card
+
+        return render_card(self.config)
+
     def forward(
         self,
         z: Tensor,

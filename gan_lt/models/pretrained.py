@@ -24,8 +24,15 @@ class Pretrained:
 
     config: dict[str, Any]
 
-    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
-        """Write config.json and model.safetensors into `directory`, each complete or not at all."""
+    def card(self) -> str | None:
+        """Text of the README.md that goes with the network to the Hub, None for none."""
+        return None
+
+    def save_pretrained(self, directory: str | os.PathLike[str], card: str | None = None) -> None:
+        """Write config.json and model.safetensors into `directory`, each complete or not at all.
+
+        card: text of a README.md to write as well, as `render_card` makes it; one that someone has changed stays as it is.
+        """
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         module = cast(nn.Module, self)
@@ -36,6 +43,8 @@ class Pretrained:
         temporary = path / f".{CONFIG_NAME}.{os.getpid()}"
         temporary.write_text(json.dumps({"class": type(self).__name__, **self.config}, indent=2) + "\n")
         os.replace(temporary, path / CONFIG_NAME)
+        if card is not None:
+            write_card(path, card)
 
     def push_to_hub(
         self,
@@ -45,13 +54,18 @@ class Pretrained:
         token: str | bool | None = None,
         private: bool | None = None,
         commit_message: str | None = None,
+        card: str | None = None,
     ) -> str:
-        """Upload what `save_pretrained` writes to the Hugging Face Hub, in one commit; returns the commit's address.
+        """Upload what `save_pretrained` writes, with a model card, to the Hugging Face Hub in one commit.
 
         Args:
             repository: "user/name", made where there is none. revision: branch, made where there is none.
             token: access token; None: the one that `hf auth login` or HF_TOKEN gives.
             private: of a new repository; None: the account's default.
+            card: text of README.md; None: `self.card()`, which knows nothing of the run (`gan-lt push RUN` does).
+
+        Returns:
+            The commit's address.
 
         Raises:
             InputError: huggingface_hub is not installed, another name than "user/name", no access, no connection.
@@ -59,7 +73,7 @@ class Pretrained:
         from gan_lt.interop.hub import upload_network
 
         with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
+            self.save_pretrained(folder, self.card() if card is None else card)
             return upload_network(
                 Path(folder),
                 repository,
@@ -137,6 +151,19 @@ class Pretrained:
         module.load_state_dict(state)
         module.eval()
         return network
+
+
+def write_card(directory: Path, text: str) -> bool:
+    """Write README.md into a saved network's folder; False where one stands that someone has taken over."""
+    from gan_lt.interop.model_card import CARD_NAME, MARKER
+
+    file = directory / CARD_NAME
+    if file.exists() and MARKER not in file.read_text(encoding="utf-8", errors="replace"):
+        return False
+    temporary = directory / f".{CARD_NAME}.{os.getpid()}"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, file)
+    return True
 
 
 def read_config(path: Path) -> dict[str, Any]:

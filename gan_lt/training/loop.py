@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
+from gan_lt.interop.model_card import render_card
 from gan_lt.progress import training_progress
 from gan_lt.training.checkpoint import (
     DamagedCheckpointError,
@@ -154,7 +155,8 @@ def save(state: TrainingState, run: Path) -> None:
         save_checkpoint(
             run / "checkpoints", state.state_dict(), state.images_seen, state.config.training.keep_checkpoints
         )
-        state.G_ema.save_pretrained(run / "network")
+        card = render_card(state.G_ema.config, training=state.config, images_seen=state.images_seen)
+        state.G_ema.save_pretrained(run / "network", card)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hub_stand_in import TOKEN, Repository, StandIn, running
 
+from gan_lt.cli import main
 from gan_lt.errors import InputError
 from gan_lt.models import Discriminator, Generator
 from gan_lt.training.initial_networks import open_initial_networks
@@ -45,12 +46,35 @@ def test_up_and_down_again_gives_the_same_images(hub: StandIn) -> None:
     repository = hub.repositories["ada/insects"]
     assert url == f"{hub.url}/ada/insects/commit/{repository.branches['main']}"
     assert repository.messages[-1] == "First"
-    assert {"config.json", "model.safetensors"} <= repository.commits[repository.branches["main"]].keys()
+    assert {"config.json", "model.safetensors", "README.md"} <= repository.commits[
+        repository.branches["main"]
+    ].keys()
     loaded = Generator.from_pretrained("ada/insects")
     assert not loaded.training
     assert loaded.config == G.config
     assert (images(loaded) - images(G)).abs().max() <= 1e-4
     assert torch.equal(images(loaded), images(G))
+
+
+def test_push_command_uploads_a_run_with_its_card(
+    hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    G = generator()
+    folder = tmp_path / "run" / "network"
+    G.save_pretrained(folder, "---\nlicense: mit\n---\nmy card")
+    (folder / "private.txt").write_text("mine")
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    (tmp_path / "token").write_text(TOKEN)
+    assert main(["push", str(tmp_path / "run"), "ada/insects", "--private"]) == 0
+    repository = hub.repositories["ada/insects"]
+    assert repository.private
+    files = repository.commits[repository.branches["main"]]
+    assert files["README.md"].endswith(b"my card")
+    assert "private.txt" not in files
+    assert f"{hub.url}/ada/insects/commit/" in capsys.readouterr().out
+    assert torch.equal(images(Generator.from_pretrained("ada/insects")), images(G))
+    assert main(["push", str(tmp_path / "run"), "no-name"]) == 2
+    assert "form user/name" in capsys.readouterr().err
 
 
 def test_revisions(hub: StandIn) -> None:
