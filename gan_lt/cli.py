@@ -16,6 +16,7 @@ _COMMANDS = {
     "classifier": "train a long-tail classifier, which CBGAN needs",
     "dataset": "inspect or convert an image set",
     "import": "turn a StyleGAN2-ADA .pkl into networks of ours; runs no code from it",
+    "export": "write a generator as ONNX or as a torch.export program",
     "card": "write the model card of a run's network, with its evaluation",
     "push": "upload a run's network and card to the Hugging Face Hub",
     "doctor": "print which kernels run here, and why not if not",
@@ -53,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from gan_lt.interop.command import import_command
 
         return run_command(lambda a: import_command(a, "gan-lt import"), rest)
+    if command == "export":
+        from gan_lt.interop.export_command import export_command
+
+        return run_command(lambda a: export_command(a, "gan-lt export"), rest)
     if command == "card":
         from gan_lt.interop.card_command import card_command
 
