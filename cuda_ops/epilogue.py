@@ -59,7 +59,9 @@ def modulated_epilogue(
     if bias is not None and bias.shape != (c,):
         raise ValueError(f"bias must be [C] = {[c]} to match x {list(x.shape)}, got {list(bias.shape)}")
     if noise is not None:
-        if noise.shape not in ((n, 1, h, w), (1, 1, h, w), (h, w)):
+        # by rank: comparing a 2-D shape with n would tie an exported graph's batch to sizes other than h
+        shapes = [(h, w)] if noise.ndim == 2 else [(n, 1, h, w), (1, 1, h, w)]
+        if noise.shape not in shapes:
             raise ValueError(
                 f"noise must be {[n, 1, h, w]}, {[1, 1, h, w]} or {[h, w]} to match x, got {list(noise.shape)}"
             )

@@ -16,6 +16,9 @@ _COMMANDS = {
     "classifier": "train a long-tail classifier, which CBGAN needs",
     "dataset": "inspect or convert an image set",
     "import": "turn a StyleGAN2-ADA .pkl into networks of ours; runs no code from it",
+    "export": "write a generator as ONNX or as a torch.export program",
+    "card": "write the model card of a run's network, with its evaluation",
+    "push": "upload a run's network and card to the Hugging Face Hub",
     "app": "a page to try a network in: choose class, seed, truncation",
     "doctor": "print which kernels run here; what ails a run",
     "completion": "print a completion script for bash, zsh or fish",
@@ -57,6 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from gan_lt.interop.command import import_command
 
         return run_command(lambda a: import_command(a, "gan-lt import"), rest)
+    if command == "export":
+        from gan_lt.interop.export_command import export_command
+
+        return run_command(lambda a: export_command(a, "gan-lt export"), rest)
+    if command == "card":
+        from gan_lt.interop.card_command import card_command
+
+        return run_command(lambda a: card_command(a, "gan-lt card"), rest)
+    if command == "push":
+        from gan_lt.interop.push_command import push_command
+
+        return run_command(lambda a: push_command(a, "gan-lt push"), rest)
     if command == "app":
         from gan_lt.app.command import app_command
 

@@ -31,6 +31,8 @@ __all__ = [
 if TYPE_CHECKING:
     import torch
 
+    from gan_lt.training.initial_networks import InitialNetworks
+
 console = Console(stderr=True)
 
 
@@ -97,6 +99,11 @@ def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         metavar="A,B",
         help="measure fid, ifid, kid, prdc every few ticks; keeps the best network",
     )
+    parser.add_argument(
+        "--init-from",
+        metavar="X",
+        help="start from X: a StyleGAN2-ADA .pkl, a run or a saved network's folder",
+    )
     parser.add_argument("--resume", metavar="RUN", type=Path, help="go on with a run; --kimg may lengthen it")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 (cuda where there is one)")
     parser.add_argument("overrides", nargs="*", metavar="name=value", help="any setting by its dotted name")
@@ -113,6 +120,7 @@ _OPTIONS = {
     "kimg": "training.kimg",
     "batch": "training.batch",
     "seed": "training.seed",
+    "init_from": "training.init_from",
 }
 
 
@@ -141,6 +149,8 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
         if args.imbalance is None and preset_data.get("path") not in (None, args.data):
             # a preset thins its own data out; other data keep their long tail
             options["data.imbalance"] = None
+    if args.init_from is not None:
+        options["training.init_from"] = _lasting_path(args.init_from)
     if args.regularizers is not None:
         options["regularizers"] = [] if args.regularizers == "none" else args.regularizers
     if args.metrics is not None:
@@ -165,6 +175,12 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
             config = validate(values)
     else:
         config = build_config(args.preset or "custom", options, args.overrides)
+    initial = None
+    if args.resume is None and config.training.init_from is not None:
+        from gan_lt.training.initial_networks import adopt_settings, given_names, open_initial_networks
+
+        initial = open_initial_networks(config.training.init_from)
+        config = adopt_settings(config, initial, given_names(options, args.overrides))
 
     from cuda_ops import backend_info
     from gan_lt.training.device import choose_device
@@ -174,10 +190,12 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
     with console.status("preparing the kernels (compiled once for this machine)"):
         backend_info()
     with process_group(device):
-        return _train(args, config, device)
+        return _train(args, config, device, initial)
 
 
-def _train(args: argparse.Namespace, config: TrainConfig, device: torch.device) -> tuple[Path, bool]:
+def _train(
+    args: argparse.Namespace, config: TrainConfig, device: torch.device, initial: InitialNetworks | None
+) -> tuple[Path, bool]:
     """Open the data, make or reopen the run, train: in every process of a distributed run."""
     from gan_lt.processes import is_main, text_from_main, world_size
     from gan_lt.training import create_run, open_training_set, train
@@ -204,7 +222,7 @@ def _train(args: argparse.Namespace, config: TrainConfig, device: torch.device) 
         soft_wrap=True,
     )
     try:
-        return run, train(config, images, run, console, device)
+        return run, train(config, images, run, console, device, initial)
     except InputError:
         # bad input that only showed when the networks and methods were built: leave no empty run behind
         if args.resume is None and is_main() and not (run / "stats.jsonl").exists():

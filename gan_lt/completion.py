@@ -55,7 +55,10 @@ def parsers() -> dict[str, Callable[[str], argparse.ArgumentParser]]:
     from gan_lt.commands import generate_parser, train_parser
     from gan_lt.doctor import doctor_parser
     from gan_lt.grid_command import grid_parser
+    from gan_lt.interop.card_command import card_parser
     from gan_lt.interop.command import import_parser
+    from gan_lt.interop.export_command import export_parser
+    from gan_lt.interop.push_command import push_parser
 
     return {
         "train": train_parser,
@@ -65,6 +68,9 @@ def parsers() -> dict[str, Callable[[str], argparse.ArgumentParser]]:
         "classifier": classifier_parser,
         "dataset": dataset_parser,
         "import": import_parser,
+        "export": export_parser,
+        "card": card_parser,
+        "push": push_parser,
         "app": app_parser,
         "doctor": doctor_parser,
         "completion": completion_parser,

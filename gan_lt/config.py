@@ -68,6 +68,10 @@ class GeneratorConfig(Section):
     )
     noise_inputs: bool = Field(True, description="false: no noise in the layers, all variety comes from z")
     conditional: bool = Field(True, description="false: neither network sees the class")
+    conv_clamp: float | None = Field(
+        None, gt=0, description="limit of every convolution's output; none: none"
+    )
+    w_avg_beta: float = Field(0.995, ge=0, lt=1, description="decay of the running mean of w")
 
 
 class SnganConfig(Section):
@@ -86,6 +90,13 @@ class DiscriminatorConfig(Section):
         4, ge=1, description="images in a minibatch-stddev group; none: the batch"
     )
     mapping_layers: int = Field(8, ge=0)
+    conv_clamp: float | None = Field(
+        None, gt=0, description="limit of every convolution's output; none: none"
+    )
+    mbstd_channels: Literal[0, 1] = Field(1, description="0: no minibatch-stddev layer")
+    cmap_dim: int | None = Field(
+        None, ge=1, description="size of the class projection; none: the channels at 4x4"
+    )
 
 
 class LossConfig(Section):
@@ -234,6 +245,14 @@ class TrainingConfig(Section):
     )
     discriminator_steps: int = Field(1, ge=1, description="of the discriminator to one of the generator")
     seed: int = Field(0, ge=0)
+    init_from: str | None = Field(
+        None, description="networks to start from: .pkl, run or saved network; see docs/interop.md"
+    )
+    freeze_discriminator_layers: int = Field(
+        0,
+        ge=0,
+        description="so many blocks of the discriminator, from the image on, stay as init_from has them",
+    )
     generated_labels: Literal["uniform", "training"] = Field(
         "uniform", description="classes of generated images"
     )
@@ -250,6 +269,15 @@ class TrainingConfig(Section):
     def _divisible(self) -> TrainingConfig:
         if self.micro_batch is not None and self.batch % self.micro_batch:
             raise ValueError(f"batch={self.batch} is not divisible by micro_batch={self.micro_batch}")
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_layers_are_trained(self) -> TrainingConfig:
+        if self.freeze_discriminator_layers and self.init_from is None:
+            raise ValueError(
+                f"training.freeze_discriminator_layers={self.freeze_discriminator_layers} would freeze random weights; "
+                f"it needs --init-from"
+            )
         return self
 
     @property

@@ -74,7 +74,7 @@ class MappingNetwork(nn.Module):
                 raise ValueError(f"z must be [N, {self.z_dim}], got {None if z is None else list(z.shape)}")
             parts.append(normalize_2nd_moment(z.float()))
         if self.embed is not None:
-            c = self.embed(checked_labels(y, self.num_classes, len(z) if z is not None else None))
+            c = self.embed(checked_labels(y, self.num_classes, z.shape[0] if z is not None else None))
             if embedding_noise is not None:
                 c = c + embedding_noise
             c = normalize_2nd_moment(c)
@@ -158,8 +158,8 @@ def checked_labels(y: Tensor | None, num_classes: int, batch: int | None) -> Ten
         )
     if y.ndim != 1 or y.is_floating_point() or y.dtype == torch.bool:
         raise ValueError(f"y must be int64 class indices [N], got {y.dtype} {list(y.shape)}")
-    if batch is not None and len(y) != batch:
-        raise ValueError(f"y has {len(y)} labels for a batch of {batch}")
+    if batch is not None and y.shape[0] != batch:
+        raise ValueError(f"y has {y.shape[0]} labels for a batch of {batch}")
     if y.device.type == "cpu" and not torch.compiler.is_compiling() and len(y):
         low, high = (int(v) for v in torch.aminmax(y))
         if low < 0 or high >= num_classes:

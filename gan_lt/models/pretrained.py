@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -23,8 +24,15 @@ class Pretrained:
 
     config: dict[str, Any]
 
-    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
-        """Write config.json and model.safetensors into `directory`, each complete or not at all."""
+    def card(self) -> str | None:
+        """Text of the README.md that goes with the network to the Hub, None for none."""
+        return None
+
+    def save_pretrained(self, directory: str | os.PathLike[str], card: str | None = None) -> None:
+        """Write config.json and model.safetensors into `directory`, each complete or not at all.
+
+        card: text of a README.md to write as well, as `render_card` makes it; one that someone has changed stays as it is.
+        """
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         module = cast(nn.Module, self)
@@ -35,20 +43,83 @@ class Pretrained:
         temporary = path / f".{CONFIG_NAME}.{os.getpid()}"
         temporary.write_text(json.dumps({"class": type(self).__name__, **self.config}, indent=2) + "\n")
         os.replace(temporary, path / CONFIG_NAME)
+        if card is not None:
+            write_card(path, card)
 
     @classmethod
     def saved_forms(cls) -> dict[str, type[Any]]:
         """The classes whose folders `from_pretrained` reads, by name."""
         return {cls.__name__: cls}
 
-    @classmethod
-    def from_pretrained(cls, directory: str | os.PathLike[str]) -> Self:
-        """Build the network that `save_pretrained` wrote, in evaluation mode, on the CPU.
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        commit_message: str | None = None,
+        card: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes, with a model card, to the Hugging Face Hub in one commit.
+
+        Args:
+            repository: "user/name", made where there is none. revision: branch, made where there is none.
+            token: access token; None: the one that `hf auth login` or HF_TOKEN gives.
+            private: of a new repository; None: the account's default.
+            card: text of README.md; None: `self.card()`, which knows nothing of the run (`gan-lt push RUN` does).
+
+        Returns:
+            The commit's address.
 
         Raises:
-            InputError: no such folder, a file missing, damaged or of another network class.
+            InputError: huggingface_hub is not installed, another name than "user/name", no access, no connection.
+        """
+        from gan_lt.interop.hub import upload_network
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, self.card() if card is None else card)
+            return upload_network(
+                Path(folder),
+                repository,
+                revision=revision,
+                token=token,
+                private=private,
+                commit_message=commit_message,
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Build the network that `save_pretrained` wrote, in evaluation mode, on the CPU.
+
+        Args:
+            directory: a folder, or "user/name" on the Hugging Face Hub where no such folder exists.
+            revision, token, cache_dir, local_files_only: for the Hub, see `gan_lt.interop.hub.download_network`.
+
+        Raises:
+            InputError: no such folder or repository, a file missing, damaged or of another network class.
         """
         path = Path(directory)
+        if not path.exists():
+            from gan_lt.interop.hub import download_network, is_repository_name
+
+            if is_repository_name(str(directory)):
+                path = download_network(
+                    str(directory),
+                    (CONFIG_NAME, WEIGHTS_NAME),
+                    revision=revision,
+                    token=token,
+                    cache_dir=cache_dir,
+                    local_files_only=local_files_only,
+                )
         config = read_config(path)
         name = config.pop("class", None)
         form = cls.saved_forms().get(str(name))
@@ -86,6 +157,19 @@ class Pretrained:
         module.load_state_dict(state)
         module.eval()
         return cast(Self, network)
+
+
+def write_card(directory: Path, text: str) -> bool:
+    """Write README.md into a saved network's folder; False where one stands that someone has taken over."""
+    from gan_lt.interop.model_card import CARD_NAME, MARKER
+
+    file = directory / CARD_NAME
+    if file.exists() and MARKER not in file.read_text(encoding="utf-8", errors="replace"):
+        return False
+    temporary = directory / f".{CARD_NAME}.{os.getpid()}"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, file)
+    return True
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
+from gan_lt.interop.model_card import render_card
 from gan_lt.processes import any_process, average_gradients, is_main, mean_over_processes, wait_for_all
 from gan_lt.progress import training_progress
 from gan_lt.training.checkpoint import (
@@ -25,7 +26,9 @@ from gan_lt.training.checkpoint import (
     save_checkpoint,
 )
 from gan_lt.training.ema import ema_decay, update_ema
+from gan_lt.training.fine_tuning import start_from
 from gan_lt.training.guard import LIMIT, StepGuard, parameters_of
+from gan_lt.training.initial_networks import InitialNetworks, open_initial_networks
 from gan_lt.training.interruption import StopRequest
 from gan_lt.training.monitor import Averages, Monitor
 from gan_lt.training.run_directory import exclusive
@@ -40,10 +43,20 @@ class TrainingDivergedError(InputError):
     """Losses stopped being finite."""
 
 
-def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, device: torch.device) -> bool:
+def train(
+    config: TrainConfig,
+    images: ImageSet,
+    run: Path,
+    console: Console,
+    device: torch.device,
+    initial: InitialNetworks | None = None,
+) -> bool:
     """Train to `config.training.kimg`, from the run's last good checkpoint if it has one.
 
     Writes stats.jsonl, TensorBoard events, samples/, checkpoints/ and network/ (the averaged generator) into `run`.
+
+    Args:
+        initial: what `config.training.init_from` names, opened; None: it is opened here, where the run has no checkpoint.
 
     Returns:
         True when the run is complete, False when it was asked to stop (a checkpoint is written either way).
@@ -53,16 +66,25 @@ def train(config: TrainConfig, images: ImageSet, run: Path, console: Console, de
         InputError: another process trains in `run`, or its checkpoints are of other images or all damaged.
     """
     with exclusive(run) if is_main() else nullcontext():
-        return _train(config, images, run, console, device)
+        return _train(config, images, run, console, device, initial)
 
 
-def _train(config: TrainConfig, images: ImageSet, run: Path, console: Console, device: torch.device) -> bool:
+def _train(
+    config: TrainConfig,
+    images: ImageSet,
+    run: Path,
+    console: Console,
+    device: torch.device,
+    initial: InitialNetworks | None,
+) -> bool:
     settings = config.training
     measuring = _measuring(config, images, run, console, device) if is_main() else None
     if device.type == "cpu" and settings.threads is not None:
         torch.set_num_threads(settings.threads)
     state = TrainingState(config, images, device)
-    _resume(state, run, console)
+    if not _resume(state, run, console) and settings.init_from is not None:
+        networks = initial or open_initial_networks(settings.init_from)
+        console.print(start_from(state, networks), soft_wrap=True)
     wait_for_all()
     total_images = round(settings.kimg * 1000)
     tick_images = max(1, round(settings.tick_kimg * 1000))
@@ -125,6 +147,8 @@ def training_step(state: TrainingState, averages: Averages) -> None:
     path_length = loss.path_length_interval if state.step % loss.path_length_interval == 0 else 0
     relativistic = state.objective.adversarial.relativistic
     _require_grad(state.D, state.G)
+    for parameter in state.frozen:
+        parameter.requires_grad_(False)
     for _ in range(config.training.discriminator_steps):
         reals: list[tuple[Tensor, Tensor]] = [state.next_real() for _ in range(rounds)]
         state.optimizer_d.zero_grad(set_to_none=True)
@@ -179,7 +203,8 @@ def save(state: TrainingState, run: Path) -> None:
         save_checkpoint(
             run / "checkpoints", state.state_dict(), state.images_seen, state.config.training.keep_checkpoints
         )
-        state.G_ema.save_pretrained(run / "network")
+        card = render_card(state.G_ema.config, training=state.config, images_seen=state.images_seen)
+        state.G_ema.save_pretrained(run / "network", card)
 
 
 @contextmanager
@@ -193,7 +218,8 @@ def _writing(run: Path) -> Iterator[None]:
         ) from error
 
 
-def _resume(state: TrainingState, run: Path, console: Console) -> None:
+def _resume(state: TrainingState, run: Path, console: Console) -> bool:
+    """Load the last good checkpoint; False when the run has none."""
     checkpoints = list_checkpoints(run / "checkpoints")
     for path in reversed(checkpoints):
         try:
@@ -202,11 +228,12 @@ def _resume(state: TrainingState, run: Path, console: Console) -> None:
             console.print(f"[yellow]{error}; trying the one before it[/yellow]")
             continue
         console.print(f"resumed from {path.name} at {state.images_seen / 1000:.1f} kimg")
-        return
+        return True
     if checkpoints:
         raise InputError(
             f"--resume: every checkpoint of {run} is damaged; start a new run, or restore one of them"
         )
+    return False
 
 
 def _measuring(

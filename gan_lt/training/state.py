@@ -35,6 +35,7 @@ class TrainingState:
 
     Attributes:
         G, D: the networks in training. G_ema: the running average of G, which is saved and sampled.
+        frozen: parameters of D that stay as they are.
         optimizer_g, optimizer_d: Adam. objective: what is minimised. loader: batches of real images.
         guard: skips steps that are not finite. step: optimizer steps made. images_seen: real images shown to the discriminator.
     """
@@ -48,6 +49,7 @@ class TrainingState:
             # oneDNN's and our own kernels are fastest on NHWC
             self.G.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.D.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.frozen = frozen_parameters(self.D, config.training.freeze_discriminator_layers)
         self.G.to(device).train()
         self.D.to(device).train()
         # the average keeps float32: it is measured and saved
@@ -60,8 +62,13 @@ class TrainingState:
         self.optimizer_g = torch.optim.Adam(
             self.G.parameters(), lr=optimizer.generator_lr, betas=betas, eps=optimizer.eps, fused=True
         )
+        frozen = {id(parameter) for parameter in self.frozen}
         self.optimizer_d = torch.optim.Adam(
-            self.D.parameters(), lr=optimizer.discriminator_lr, betas=betas, eps=optimizer.eps, fused=True
+            [p for p in self.D.parameters() if id(p) not in frozen],
+            lr=optimizer.discriminator_lr,
+            betas=betas,
+            eps=optimizer.eps,
+            fused=True,
         )
         augment = augmentation(config.augment).to(device)
         contexts = {
@@ -193,7 +200,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) 
 
 def build_networks(config: TrainConfig, images: ImageSet) -> tuple[ImageGenerator, ImageDiscriminator]:
     """Generator and discriminator of the configured form for these images."""
-    g, d = config.generator, config.discriminator
+    g = config.generator
     num_classes = images.num_classes if g.conditional else 0
     if config.backbone == "sngan":
         return build_sngan(config, images, num_classes)
@@ -214,21 +221,53 @@ def build_networks(config: TrainConfig, images: ImageSet) -> tuple[ImageGenerato
         architecture=g.architecture,
         mapping_lr_multiplier=g.mapping_lr_multiplier,
         noise_inputs=g.noise_inputs,
+        conv_clamp=g.conv_clamp,
+        w_avg_beta=g.w_avg_beta,
         class_names=images.class_names,
         class_counts=images.counts.tolist(),
         **form,
     )
-    D = Discriminator(
+    return G, build_discriminator(config, num_classes, images.resolution, images.channels)
+
+
+def build_discriminator(
+    config: TrainConfig, num_classes: int, resolution: int, img_channels: int
+) -> Discriminator:
+    """The configured discriminator for images of this form; num_classes is 0 for an unconditional one."""
+    g, d = config.generator, config.discriminator
+    return Discriminator(
         num_classes=num_classes,
-        resolution=images.resolution,
-        img_channels=images.channels,
+        resolution=resolution,
+        img_channels=img_channels,
         channel_base=d.channel_base or g.channel_base,
         channel_max=d.channel_max or g.channel_max,
         architecture=d.architecture,
         mbstd_group_size=d.mbstd_group_size,
         mapping_layers=d.mapping_layers,
+        conv_clamp=d.conv_clamp,
+        mbstd_channels=d.mbstd_channels,
+        cmap_dim=d.cmap_dim,
     )
-    return G, D
+
+
+def frozen_parameters(D: ImageDiscriminator, blocks: int) -> list[torch.nn.Parameter]:
+    """The parameters of D's first `blocks` blocks, those of the highest resolutions (Mo et al., 2020, "FreezeD").
+
+    Raises:
+        InputError: D has fewer blocks, or another backbone.
+    """
+    if blocks == 0:
+        return []
+    if not isinstance(D, Discriminator):
+        raise InputError(
+            f"training.freeze_discriminator_layers={blocks} needs backbone=stylegan2; set it to 0"
+        )
+    if blocks > len(D.blocks):
+        raise InputError(
+            f"training.freeze_discriminator_layers={blocks}: the discriminator has {len(D.blocks)} blocks above 4x4; "
+            f"freeze so many at most"
+        )
+    return [parameter for block in D.blocks[:blocks] for parameter in block.parameters()]
 
 
 def build_sngan(
