@@ -58,7 +58,7 @@ def address(site: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_the_reference_has_every_public_name(site: Path) -> None:
+def test_the_reference_has_every_public_function_and_class(site: Path) -> None:
     import cuda_ops
     import eval as evaluation
     import gan_lt.data
@@ -69,6 +69,8 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
     text = "".join(path.read_text() for path in (site / "reference").rglob("*.html"))
     for package in (cuda_ops, evaluation, gan_lt.regularizers, gan_lt.sampling, gan_lt.data):
         for name in package.__all__:
+            if not callable(getattr(package, name)):
+                continue  # a table: what is in it is documented under its own name
             assert f">{name}<" in text or f'.{name}"' in text, f"{package.__name__}.{name}"
 
 
