@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import distributed
+
+from gan_lt.processes import join_processes
 
 _FOUND = 1
 
@@ -55,7 +58,7 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
-    distributed.init_process_group("gloo")
+    join_processes("gloo", timedelta(hours=12))
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
     finally:

@@ -10,6 +10,7 @@ so a process holds whole groups: columns r*M/N to (r+1)*M/N of the batch seen as
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
@@ -18,10 +19,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
+from torch.distributed import distributed_c10d
+from torch.distributed.rendezvous import rendezvous
 
 from gan_lt.errors import InputError
 
 _group_size: int | None = None
+
+
+def restarts() -> int:
+    """How often torchrun has started this process again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def join_processes(backend: str, timeout: timedelta) -> None:
+    """`init_process_group` with the processes that torchrun started.
+
+    torchrun's store outlives a restart and still holds the addresses of the processes before, so each attempt has
+    names of its own in it.
+    """
+    store, number, processes = next(rendezvous("env://", timeout=timeout))
+    own = distributed_c10d.PrefixStore(f"attempt-{restarts()}", store)
+    distributed.init_process_group(backend, store=own, rank=number, world_size=processes, timeout=timeout)
 
 
 def world_size() -> int:

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from gan_lt.errors import InputError
+from gan_lt.processes import join_processes
 
 # a rank may sample for hours while another, with less to do, waits for it
 _PATIENCE = timedelta(days=7)
@@ -77,7 +78,7 @@ def joined_ranks() -> Iterator[Ranks]:
     if size == 1 or "MASTER_ADDR" not in os.environ:
         yield Ranks()
         return
-    dist.init_process_group("gloo", timeout=_PATIENCE)
+    join_processes("gloo", _PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
     finally:

@@ -13,7 +13,7 @@ from torch import distributed
 
 from gan_lt.config import TrainConfig
 from gan_lt.errors import InputError
-from gan_lt.processes import own_rows, world_size
+from gan_lt.processes import join_processes, own_rows, restarts, world_size
 
 # An error in one process makes torchrun end the others at once. This is for a process that hangs; where the others wait
 # for process 0, which samples and measures, they do so in `wait_for_all`, without this limit.
@@ -40,7 +40,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     if not launched_by_torchrun() or distributed.is_initialized():
         yield
         return
-    distributed.init_process_group(backend="nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    join_processes("nccl" if device.type == "cuda" else "gloo", _TIMEOUT)
     try:
         yield
     except RuntimeError as error:
@@ -80,7 +80,7 @@ def restarted_run(outdir: Path) -> Path | None:
 
     None: this is the first attempt, or the attempt before made no run.
     """
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not outdir.is_dir():
+    if restarts() == 0 or not outdir.is_dir():
         return None
     runs = [path.parent for path in outdir.glob(f"*/{_LAUNCH}") if path.read_text("utf-8") == _launch()]
     return max(runs, default=None)
