@@ -52,20 +52,37 @@ def memorization(train: Any, fake: Any, closeness: float = CLOSENESS) -> Memoriz
     1].
     """
     known, made = feature_pair(train, fake, minimum=1, names=("train", "fake"))
-    if not 0 <= closeness <= 1:
-        raise InputError(f"closeness is {closeness}; it must be a quantile from 0 to 1")
-    known, made = known.astype(np.float64), made.astype(np.float64)
-    first = _first_of_each(known)
-    distinct = known[first]
-    if len(distinct) < 2:
-        raise InputError(
-            f"train has {len(distinct)} different images; memorization needs at least 2 to compare with"
-        )
-    centre = distinct.mean(axis=0)
-    distinct, made = distinct - centre, made - centre
-    threshold = float(np.quantile(kth_neighbour_distance(distinct, 1), closeness))
-    nearest, distance = _nearest(made, distinct)
-    return Memorization(float((distance < threshold).mean()), first[nearest], distance, threshold)
+    images = KnownImages(known, closeness)
+    nearest, distance = images.nearest(made)
+    return Memorization(float((distance < images.threshold).mean()), nearest, distance, images.threshold)
+
+
+class KnownImages:
+    """One class's training images [n, d], to be asked again and again how near other images come.
+
+    threshold: the distance below which they all but never lie to one another, see `memorization`.
+
+    Raises InputError for fewer than 2 different images, or closeness outside [0, 1].
+    """
+
+    def __init__(self, train: npt.NDArray[Any], closeness: float = CLOSENESS) -> None:
+        if not 0 <= closeness <= 1:
+            raise InputError(f"closeness is {closeness}; it must be a quantile from 0 to 1")
+        known = train.astype(np.float64)
+        self._first = _first_of_each(known)
+        distinct = known[self._first]
+        if len(distinct) < 2:
+            raise InputError(
+                f"train has {len(distinct)} different images; memorization needs at least 2 to compare with"
+            )
+        self._centre = distinct.mean(axis=0)
+        self._rows = distinct - self._centre
+        self.threshold = float(np.quantile(kth_neighbour_distance(self._rows, 1), closeness))
+
+    def nearest(self, made: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], FloatArray]:
+        """Of images [m, d]: the index [m] of the nearest training image, and the distance [m] to it."""
+        index, distance = _nearest(made.astype(np.float64) - self._centre, self._rows)
+        return self._first[index], distance
 
 
 def _first_of_each(rows: FloatArray) -> npt.NDArray[np.int64]:

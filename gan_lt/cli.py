@@ -1,4 +1,4 @@
-"""`gan-lt train|generate|eval|classifier|dataset|import|doctor`: the installed command, the same code as the scripts."""
+"""`gan-lt train|generate|grid|eval|classifier|dataset|import|doctor`: the installed command, the same code as the scripts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gan_lt.version import __version__
 _COMMANDS = {
     "train": "train a network (as train.py)",
     "generate": "sample a synthetic set (as generate.py)",
+    "grid": "draw samples, interpolations or a sweep of truncation",
     "eval": "compare generated with real images (as python -m eval)",
     "classifier": "train a long-tail classifier, which CBGAN needs",
     "dataset": "inspect or convert an image set",
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_command(lambda a: train_command(a, "gan-lt train"), rest)
     if command == "generate":
         return run_command(lambda a: generate_command(a, "gan-lt generate"), rest)
+    if command == "grid":
+        from gan_lt.grid_command import grid_command
+
+        return run_command(lambda a: grid_command(a, "gan-lt grid"), rest)
     if command == "dataset":
         return run_command(_dataset, rest)
     if command == "classifier":

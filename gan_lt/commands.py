@@ -1,4 +1,4 @@
-"""What people type, parsed and carried out: train and generate. The scripts and `gan-lt` both come here."""
+"""What people type, parsed and carried out. The scripts and `gan-lt` both come here; generate stands in generation.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ from rich.console import Console
 from gan_lt.config import TrainConfig, build_config, preset_names, preset_values, validate
 from gan_lt.data.opening import NAMED_SETS
 from gan_lt.errors import InputError
-from gan_lt.progress import images_progress
+from gan_lt.generation import generate_command, generate_parser
+
+__all__ = [
+    "console",
+    "generate_command",
+    "generate_parser",
+    "run_command",
+    "train_command",
+    "train_parser",
+    "train_run",
+]
 
 if TYPE_CHECKING:
     import torch
@@ -205,84 +215,3 @@ def _train(args: argparse.Namespace, config: TrainConfig, device: torch.device) 
 def _lasting_path(data: str) -> str:
     """The path as config.yaml keeps it: it has to hold from another folder, too."""
     return str(Path(data).resolve()) if data not in NAMED_SETS and Path(data).exists() else data
-
-
-def generate_parser(prog: str = "generate.py") -> argparse.ArgumentParser:
-    """The options of sampling."""
-    parser = argparse.ArgumentParser(prog=prog, description="Sample a synthetic set from a trained network.")
-    parser.add_argument(
-        "--network", metavar="RUN|DIR|FILE", type=Path, required=True, help="a run or a saved network"
-    )
-    parser.add_argument("--outdir", metavar="OUT", type=Path, required=True, help="folder (or .zip) to make")
-    amount = parser.add_mutually_exclusive_group(required=True)
-    amount.add_argument("--per-class", metavar="N", type=int, help="so many images of every class")
-    amount.add_argument("--top-up", metavar="DATA", help="what each class of DATA lacks to its largest class")
-    amount.add_argument("--counts", metavar="FILE", type=Path, help='JSON file {"class name": number}')
-    parser.add_argument("--to", metavar="N", type=int, help="with --top-up: up to N images a class instead")
-    parser.add_argument("--classes", metavar="A,B", help="these classes only")
-    parser.add_argument("--truncation", metavar="PSI", type=float, default=1.0, help="1: all the variety (1)")
-    parser.add_argument(
-        "--seed", metavar="N", type=int, default=0, help="the same seed gives the same images (0)"
-    )
-    parser.add_argument(
-        "--format", choices=("folder", "zip"), default="folder", help="what to write (folder)"
-    )
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 (cuda where there is one)")
-    return parser
-
-
-def generate_command(arguments: Sequence[str], prog: str = "generate.py") -> int:
-    """`generate.py`: load the network, plan, sample, write."""
-    args = generate_parser(prog).parse_args(arguments)
-    from gan_lt.data import open_image_set
-    from gan_lt.sampling import (
-        load_generator,
-        plan_from_file,
-        plan_per_class,
-        plan_top_up,
-        write_synthetic_set,
-    )
-    from gan_lt.training.device import choose_device
-
-    if args.to is not None and args.top_up is None:
-        raise InputError(f"--to: {args.to} goes with --top-up only")
-    if args.classes is not None and args.counts is not None:
-        raise InputError("--classes: goes with --per-class or --top-up; --counts names its classes itself")
-    device = choose_device(args.device)
-    generator, digest = load_generator(args.network)
-    generator.to(device)
-    classes = None if args.classes is None else [name for name in args.classes.split(",") if name]
-    if args.top_up is not None:
-        # of the network's own size: images of any size can be counted
-        data = open_image_set(args.top_up, resolution=max(generator.resolution, 8), option="--top-up")
-        plan = plan_top_up(generator, data, args.to, classes)
-    elif args.counts is not None:
-        plan = plan_from_file(generator, args.counts)
-    else:
-        plan = plan_per_class(generator, args.per_class, classes)
-    total = int(plan.counts.sum())
-    progress = images_progress(console)
-    bar = progress.add_task("sampling", total=total)
-
-    def advance(images: int) -> None:
-        progress.start()  # with the first image: a refusal stays one line
-        progress.advance(bar, images)
-
-    try:
-        write_synthetic_set(
-            generator,
-            plan,
-            args.outdir,
-            seed=args.seed,
-            truncation_psi=args.truncation,
-            network_sha256=digest,
-            set_format=args.format,
-            progress=advance,
-        )
-    finally:
-        if progress.live.is_started:
-            progress.stop()
-    console.print(
-        f"{args.outdir}: {total:,} images of {int((plan.counts > 0).sum())} classes", soft_wrap=True
-    )
-    return 0

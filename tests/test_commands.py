@@ -263,10 +263,35 @@ def test_generate_refuses(tmp_path: Path, trained: Path, refused: Refused) -> No
         ([*made, "--per-class", 1, "--seed", -1, *out], "--seed: -1"),
         ([*made, "--per-class", 1, "--truncation", 3, *out], "--truncation: 3"),
         ([*made, "--per-class", 1, "--device", "abacus", *out], "'abacus'"),
+        ([*made, "--per-class", 1, "--truncation", "0.5,elk=1", *out], "'elk'"),
+        ([*made, "--per-class", 1, "--copy-real", *out], "--copy-real"),
+        ([*made, "--per-class", 1, "--quality", 90, *out], "--quality: 90"),
+        ([*made, "--per-class", 1, "--shard-images", 9, *out], "--shard-images: 9"),
+        ([*made, "--per-class", 1, "--keep-best", 0.5, *out], "--score"),
+        ([*made, "--per-class", 1, "--keep-best", 0.5, "--score", "classifier", *out], "--classifier"),
+        ([*made, "--per-class", 1, "--score", "discriminator", *out], "--keep-best"),
+        ([*made, "--per-class", 1, "--drop-copies", *out], "--train-data"),
+        ([*made, "--per-class", 1, "--drop-duplicates", "x", *out], "'x'"),
+        ([*made, "--per-class", 1, "--train-data", other, *out], "--train-data"),
         ([*made, "--per-class", 1, "--outdir", tmp_path / "mine"], "exists already"),
         ([*made, "--per-class", 1, "--outdir", tmp_path / "file" / "out"], "can't be written"),
     ]:
         assert what in refused(generate_command, arguments)
+
+
+def test_generate_keeps_what_the_discriminator_likes(tmp_path: Path, trained: Path, refused: Refused) -> None:
+    out = ["--outdir", str(tmp_path / "out")]
+    best = ["--per-class", "6", "--keep-best", "0.25", "--score", "discriminator", "--drop-copies"]
+    selected = [*best, "--train-data", str(trained.parent / "data"), *out]
+    assert generate_command(["--network", str(trained), *selected]) == 0
+    document = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [entry["made"] for entry in document["classes"]] == [6, 6, 6]
+    assert [entry["refused_because"]["score"] for entry in document["classes"]] == [18, 18, 18]
+    assert len(document["selection"]["discriminator_sha256"]) == 64
+    lone = tmp_path / "lone"
+    Generator.from_pretrained(trained / "network").save_pretrained(lone)
+    arguments = ["--network", lone, *best[:-1], "--outdir", tmp_path / "other"]
+    assert "is no run" in refused(generate_command, arguments)
 
 
 def test_generate_from_a_damaged_network(tmp_path: Path, trained: Path, refused: Refused) -> None:

@@ -62,7 +62,7 @@ def sample_images(
     generator: Generator,
     labels: ArrayLike,
     seeds: ArrayLike,
-    truncation_psi: float = 1.0,
+    truncation_psi: float | NDArray[np.float64] = 1.0,
     noise_mode: str = "const",
     batch_size: int = CHUNK,
 ) -> NDArray[np.uint8]:
@@ -72,7 +72,7 @@ def sample_images(
         generator: its classes must include the labels; used as it is (pass one in evaluation mode).
         labels: class indices [N]; ignored by an unconditional generator.
         seeds: integers [N]; image i depends on seeds[i], labels[i] and the settings alone.
-        truncation_psi: 1 is the full distribution, towards 0 images near the mean.
+        truncation_psi: 1 is the full distribution, towards 0 images near the mean; one for all, or float64 [N].
         noise_mode: "const" or "none" ("random" would make images depend on their neighbours).
         batch_size: images that go through the network at once.
 
@@ -91,6 +91,11 @@ def sample_images(
         raise ValueError(f"noise_mode={noise_mode!r} must be const or none: sampling is repeatable")
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
+    psi = np.asarray(truncation_psi, dtype=np.float64)
+    if psi.ndim and psi.shape != label_array.shape:
+        raise ValueError(f"truncation_psi {list(psi.shape)} must be one number or [{len(label_array)}]")
+    if len(np.unique(psi)) > 1:
+        return _sample_by_truncation(generator, label_array, seed_array, psi, noise_mode, batch_size)
     device = next(generator.parameters()).device
     size = generator.resolution
     out = np.empty((len(label_array), generator.img_channels, size, size), dtype=np.uint8)
@@ -101,8 +106,24 @@ def sample_images(
         images = generator(
             torch.from_numpy(z[filled]).to(device),
             torch.from_numpy(label_array[filled]).to(device),
-            truncation_psi=truncation_psi,
+            truncation_psi=float(psi.flat[0]) if psi.size else 1.0,
             noise_mode=noise_mode,
         )
         out[start:stop] = to_uint8(images[: stop - start]).cpu().numpy()
+    return out
+
+
+def _sample_by_truncation(
+    generator: Generator,
+    labels: NDArray[np.int64],
+    seeds: NDArray[np.int64],
+    psi: NDArray[np.float64],
+    noise_mode: str,
+    batch_size: int,
+) -> NDArray[np.uint8]:
+    size = generator.resolution
+    out = np.empty((len(labels), generator.img_channels, size, size), dtype=np.uint8)
+    for value in np.unique(psi):
+        rows = np.flatnonzero(psi == value)
+        out[rows] = sample_images(generator, labels[rows], seeds[rows], float(value), noise_mode, batch_size)
     return out

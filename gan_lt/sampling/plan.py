@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_lt.classifier import Classifier
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.models import Generator
@@ -60,39 +61,70 @@ def image_seeds(seed: int, labels: NDArray[np.int64], indices: NDArray[np.int64]
     return seed * (_CLASS_LIMIT * _INDEX_LIMIT) + labels * _INDEX_LIMIT + indices
 
 
+@dataclass(frozen=True)
+class _Classes:
+    names: tuple[str, ...]
+    counts: tuple[int, ...] | None
+
+
 def plan_per_class(
-    generator: Generator, per_class: int, classes: Sequence[str] | None = None
+    generator: Generator,
+    per_class: int,
+    classes: Sequence[str] | None = None,
+    classifier: Classifier | None = None,
 ) -> SamplingPlan:
-    """The same number of every class, or of the named ones."""
+    """The same number of every class, or of the named ones.
+
+    classifier: gives an unconditional network its classes.
+
+    Raises:
+        InputError: no classes, an unknown one, a number under 1.
+    """
     if per_class < 1:
         raise InputError(f"--per-class: {per_class} must be at least 1")
-    chosen = _chosen(generator, classes)
-    return SamplingPlan(generator.class_names, np.where(chosen, per_class, 0), generator.class_counts)
+    known = _classes(generator, classifier)
+    return SamplingPlan(known.names, np.where(_chosen(known, classes), per_class, 0), known.counts)
 
 
 def plan_top_up(
-    generator: Generator, data: ImageSet, to: int | None = None, classes: Sequence[str] | None = None
+    generator: Generator,
+    data: ImageSet,
+    to: int | None = None,
+    classes: Sequence[str] | None = None,
+    classifier: Classifier | None = None,
 ) -> SamplingPlan:
-    """What each class of `data` lacks to have as many images as its largest class, or `to`."""
-    _require_conditional(generator)
-    if set(data.class_names) != set(generator.class_names):
-        odd = sorted(set(data.class_names) ^ set(generator.class_names))[0]
+    """What each class of `data` lacks to have as many images as its largest class, or `to`.
+
+    classifier: gives an unconditional network its classes.
+
+    Raises:
+        InputError: no classes, other classes than the data's, a level under 1.
+    """
+    known = _classes(generator, classifier)
+    if set(data.class_names) != set(known.names):
+        odd = sorted(set(data.class_names) ^ set(known.names))[0]
         side = "data" if odd in data.class_names else "network"
         raise InputError(
             f"--top-up: class {odd!r} is in the {side} only; the classes of {data.name} and of the network must be the same"
         )
     position = {name: k for k, name in enumerate(data.class_names)}
-    have = data.counts[[position[name] for name in generator.class_names]]
+    have = data.counts[[position[name] for name in known.names]]
     level = int(have.max()) if to is None else to
     if level < 1:
         raise InputError(f"--to: {to} must be at least 1")
-    lacking = np.maximum(level - have, 0) * _chosen(generator, classes)
-    return SamplingPlan(generator.class_names, lacking, tuple(int(n) for n in have))
+    lacking = np.maximum(level - have, 0) * _chosen(known, classes)
+    return SamplingPlan(known.names, lacking, tuple(int(n) for n in have))
 
 
-def plan_from_file(generator: Generator, file: Path) -> SamplingPlan:
-    """Counts from a JSON object {"class name": number}."""
-    _require_conditional(generator)
+def plan_from_file(generator: Generator, file: Path, classifier: Classifier | None = None) -> SamplingPlan:
+    """Counts from a JSON object {"class name": number}.
+
+    classifier: gives an unconditional network its classes.
+
+    Raises:
+        InputError: no classes, a file that can't be read, an unknown class, a number that is none.
+    """
+    known = _classes(generator, classifier)
     try:
         wanted = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -103,35 +135,42 @@ def plan_from_file(generator: Generator, file: Path) -> SamplingPlan:
         raise InputError(
             f'--counts: {file} holds a {type(wanted).__name__}; write {{"class name": number, ...}}'
         )
-    counts = np.zeros(len(generator.class_names), dtype=np.int64)
+    counts = np.zeros(len(known.names), dtype=np.int64)
     for name, number in wanted.items():
-        _require_class(generator, str(name), "--counts")
+        _require_class(known, str(name), "--counts")
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise InputError(
                 f"--counts: {file}: {name!r} asks for {number!r} images; write a whole number, 0 or more"
             )
-        counts[generator.class_names.index(str(name))] = number
-    return SamplingPlan(generator.class_names, counts, generator.class_counts)
+        counts[known.names.index(str(name))] = number
+    return SamplingPlan(known.names, counts, known.counts)
 
 
-def _chosen(generator: Generator, classes: Sequence[str] | None) -> NDArray[np.bool_]:
-    _require_conditional(generator)
+def _chosen(known: _Classes, classes: Sequence[str] | None) -> NDArray[np.bool_]:
     if classes is None:
-        return np.ones(len(generator.class_names), dtype=bool)
+        return np.ones(len(known.names), dtype=bool)
     for name in classes:
-        _require_class(generator, name, "--classes")
-    return np.asarray([name in classes for name in generator.class_names])
+        _require_class(known, name, "--classes")
+    return np.asarray([name in classes for name in known.names])
 
 
-def _require_class(generator: Generator, name: str, option: str) -> None:
-    if name not in generator.class_names:
+def _require_class(known: _Classes, name: str, option: str) -> None:
+    if name not in known.names:
+        raise InputError(f"{option}: there is no class {name!r}; the network has {', '.join(known.names)}")
+
+
+def _classes(generator: Generator, classifier: Classifier | None) -> _Classes:
+    if generator.num_classes > 0:
+        return _Classes(generator.class_names, generator.class_counts)
+    if classifier is None:
         raise InputError(
-            f"{option}: there is no class {name!r}; the network has {', '.join(generator.class_names)}"
+            "--network: is unconditional, so it can't be asked for a class; pass --classifier FILE to sort its images, or "
+            "train one with generator.conditional=true"
         )
+    counts = classifier.class_counts
+    return _Classes(classifier_names(classifier), None if counts is None else tuple(counts))
 
 
-def _require_conditional(generator: Generator) -> None:
-    if generator.num_classes == 0:
-        raise InputError(
-            "--network: is unconditional, so it can't be asked for a class; train one with generator.conditional=true"
-        )
+def classifier_names(classifier: Classifier) -> tuple[str, ...]:
+    """The classes of a classifier, "0", "1", ... where it was saved without names."""
+    return tuple(classifier.class_names or (str(k) for k in range(classifier.num_classes)))

@@ -1,31 +1,91 @@
-"""Synthetic sets on disk: class folders or a zip, with a manifest; complete or not there at all."""
+"""Synthetic sets on disk: class folders, a zip or shards, with a manifest; complete or not there at all."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import shutil
-import zipfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from gan_lt.data import ImageSet
+from gan_lt.data.image_set import require_class_names
 from gan_lt.errors import InputError
 from gan_lt.models import Generator
-from gan_lt.sampling.images import CHUNK, sample_images
+from gan_lt.sampling.candidates import CandidateStore
+from gan_lt.sampling.contents import SetContents, contents_of_plan, join_contents
+from gan_lt.sampling.encoding import Encoding
+from gan_lt.sampling.images import sample_images
+from gan_lt.sampling.judges import weights_digest
+from gan_lt.sampling.pipeline import Pixels, fill_set, units_of
 from gan_lt.sampling.plan import SamplingPlan, image_seeds
+from gan_lt.sampling.ranks import Ranks
+from gan_lt.sampling.selection import Selected, Selection, candidates_wanted, select_images
+from gan_lt.sampling.set_formats import (
+    SHARD_IMAGES,
+    ClassFolders,
+    SetFormat,
+    SetInTheMaking,
+    StyleGANZip,
+    WebDatasetShards,
+)
+from gan_lt.sampling.truncation import TruncationSetting, psi_per_class
+from gan_lt.sampling.unfinished import unfinished_set
 from gan_lt.version import __version__
 
-# images in memory between sampling and writing
-_BLOCK = 8 * CHUNK
+Stage = Callable[[str, int, int], None]
 
-SetFormat = Literal["folder", "zip"]
+
+@dataclass(frozen=True)
+class WrittenSet:
+    """What was written. made: int64 [K], sampled images of each class; wanted: int64 [K], what was asked for."""
+
+    class_names: tuple[str, ...]
+    made: NDArray[np.int64]
+    wanted: NDArray[np.int64]
+
+    @property
+    def short(self) -> dict[str, int]:
+        """Images that are missing, of every class that the limit of tries left short."""
+        missing = (self.wanted - self.made).tolist()
+        return {name: n for name, n in zip(self.class_names, missing, strict=True) if n > 0}
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Everything that the bytes of a set depend on, besides the network."""
+
+    plan: SamplingPlan
+    psi: NDArray[np.float64]
+    truncation: TruncationSetting
+    seed: int
+    network_sha256: str
+    set_format: SetFormat
+    encoding: Encoding
+    selection: Selection | None
+    real: ImageSet | None
+    shard_images: int
+
+    def request(self, network: str) -> dict[str, Any]:
+        """Tells this order, of the network with this hash, from another, JSON values."""
+        request = {
+            "gan_lt": __version__,
+            "network": network,
+            "counts": dict(zip(self.plan.class_names, self.plan.counts.tolist(), strict=True)),
+            "real_counts": self.plan.real_counts,
+            "seed": self.seed,
+            "truncation": dict(zip(self.plan.class_names, self.psi.tolist(), strict=True)),
+            "format": self.set_format,
+            "image_format": self.encoding.image_format,
+            "quality": self.encoding.used_quality,
+            "selection": None if self.selection is None else self.selection.describe(),
+            "real": None if self.real is None else self.real.fingerprint(),
+            "shard_images": self.shard_images,
+        }
+        return dict(json.loads(json.dumps(request)))
 
 
 def write_synthetic_set(
@@ -34,145 +94,237 @@ def write_synthetic_set(
     out: Path,
     *,
     seed: int = 0,
-    truncation_psi: float = 1.0,
+    truncation_psi: TruncationSetting = 1.0,
     network_sha256: str = "",
     set_format: SetFormat = "folder",
+    encoding: Encoding | None = None,
+    selection: Selection | None = None,
+    copy_real: ImageSet | None = None,
+    shard_images: int = SHARD_IMAGES,
+    ranks: Ranks | None = None,
     progress: Callable[[int], None] = lambda _: None,
-) -> None:
+    stage: Stage = lambda what, total, done: None,
+) -> WrittenSet:
     """Sample what the plan asks for and write it with manifest.json. The same arguments give the same bytes.
+
+    What a stopped or killed call has made stays in a hidden folder beside `out`; the same call again goes on from there,
+    and the result has the bytes of an undisturbed one.
 
     Args:
         generator: in evaluation mode. plan: images of every class.
-        out: the folder (class sub-folders inside), or the .zip, to make; must not exist, or be an empty folder.
-        seed: from 0; see `image_seeds`. truncation_psi: 1 is the full distribution.
-        network_sha256: goes into the manifest. set_format: "folder" or "zip".
-        progress: called with the number of images just written.
+        out: the folder (class sub-folders or shards inside), or the .zip, to make; must not exist, or be an empty folder.
+        seed: from 0; see `image_seeds`. truncation_psi: 1 is the full distribution; a number, or {class name: psi} with "*"
+            for the other classes.
+        network_sha256: goes into the manifest. set_format: "folder", "zip" or "webdataset".
+        encoding: of the images; PNG by default. selection: what images must pass; needed for an unconditional network.
+        copy_real: real images of the generator's size that the set holds besides, as CLASS/real-000000.
+        shard_images: of a WebDataset shard, at most.
+        ranks: the processes that share the work; all call this with the same arguments.
+        progress: called with the number of images just done. stage: called with what is done from now on, with the
+            total and how many of it are there already.
 
     Raises:
-        InputError: `out` exists already or can't be written; nothing is left behind.
+        InputError: `out` exists already, is unfinished from other arguments or can't be written.
     """
-    if not 0 <= truncation_psi <= 2:
-        raise InputError(f"--truncation: {truncation_psi} must be from 0 to 2; 1 is the full distribution")
-    if out.exists() and not (set_format == "folder" and out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"--outdir: {out} exists already; choose another name, or remove it")
-    labels, indices = plan.labels, plan.indices
-    if not len(labels):
+    ranks = ranks or Ranks()
+    psi = psi_per_class(truncation_psi, plan.class_names)
+    require_class_names(plan.class_names, "--network")
+    if shard_images < 1:
+        raise InputError(f"--shard-images: {shard_images} must be at least 1")
+    if set_format not in get_args(SetFormat):
+        raise InputError(f"--format: {set_format!r} must be folder, zip or webdataset")
+    if not plan.counts.any() and copy_real is None:
         raise InputError("there is nothing to make: every class has as many images as asked for")
-    seeds = image_seeds(seed, labels, indices)
-    names = [
-        f"{plan.class_names[k]}/{i:06d}.png" for k, i in zip(labels.tolist(), indices.tolist(), strict=True)
-    ]
-    manifest = {
-        "gan_lt": __version__,
-        "network_sha256": network_sha256,
-        "seed": seed,
-        "truncation_psi": truncation_psi,
-        "noise_mode": "const",
-        "resolution": generator.resolution,
-        "classes": [
-            {
-                "name": name,
-                "real": None if plan.real_counts is None else plan.real_counts[k],
-                "made": int(plan.counts[k]),
-                "refused": 0,
-            }
-            for k, name in enumerate(plan.class_names)
-        ],
-        "images": [
-            {"file": name, "class": plan.class_names[k], "seed": s, "truncation_psi": truncation_psi}
-            for name, k, s in zip(names, labels.tolist(), seeds.tolist(), strict=True)
-        ],
-    }
-    temporary = out.parent / f".{out.name}.partial-{os.getpid()}"
+    if generator.num_classes == 0:
+        if selection is None or selection.classifier is None:
+            raise InputError(
+                "--network: is unconditional; pass --classifier FILE to sort its images by class"
+            )
+        if len(np.unique(psi)) > 1:
+            raise InputError("--truncation: an unconditional network has no classes to truncate one by one")
+    for images, option in (
+        (copy_real, "--copy-real"),
+        (None if selection is None else selection.training, "--train-data"),
+    ):
+        _require_size(images, generator, option)
+    image_seeds(seed, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    order = _Order(
+        plan,
+        psi,
+        truncation_psi,
+        seed,
+        network_sha256,
+        set_format,
+        encoding or Encoding(),
+        selection,
+        copy_real,
+        shard_images,
+    )
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        files = _encoded(generator, labels, seeds, names, truncation_psi)
-        if set_format == "zip":
-            _write_zip(temporary, files, plan, names, labels, manifest, progress)
-        else:
-            _write_folder(temporary, files, plan, manifest, progress)
-            if out.exists():
-                out.rmdir()
-        os.replace(temporary, out)
+        made = _write(generator, order, out, ranks, progress, stage)
     except OSError as error:
         raise InputError(
-            f"--outdir: {out} can't be written ({error.strerror or error}); free some space or choose another folder"
+            f"--outdir: {out} can't be written ({error.strerror or error}); free some space and give the command again, or "
+            "choose another folder"
         ) from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        elif temporary.exists():
-            temporary.unlink()
+    return WrittenSet(plan.class_names, made, plan.counts)
 
 
-def _encoded(
+def _require_size(images: ImageSet | None, generator: Generator, option: str) -> None:
+    if images is None:
+        return
+    own, made = (images.resolution, images.channels), (generator.resolution, generator.img_channels)
+    if own != made:
+        raise InputError(
+            f"{option}: {images.name} is {own[0]}x{own[0]}x{own[1]}, the network makes {made[0]}x{made[0]}x{made[1]}; open "
+            "it with the network's resolution and channels"
+        )
+
+
+def _write(
     generator: Generator,
-    labels: NDArray[np.int64],
-    seeds: NDArray[np.int64],
-    names: list[str],
-    truncation_psi: float,
-) -> Iterator[tuple[str, bytes]]:
-    """(file name, PNG) of every image, in order; a block is encoded by threads while the next is sampled."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        waiting: list[tuple[str, Any]] = []
-        for start in range(0, len(labels), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            images = sample_images(generator, labels[block], seeds[block], truncation_psi)
-            encoded = [
-                (name, pool.submit(_png, image)) for name, image in zip(names[block], images, strict=True)
-            ]
-            yield from ((name, future.result()) for name, future in waiting)
-            waiting = encoded
-        yield from ((name, future.result()) for name, future in waiting)
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    pixels = image[0] if image.shape[0] == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def _write_folder(
-    folder: Path,
-    files: Iterator[tuple[str, bytes]],
-    plan: SamplingPlan,
-    manifest: dict[str, Any],
+    order: _Order,
+    out: Path,
+    ranks: Ranks,
     progress: Callable[[int], None],
-) -> None:
-    for name, count in zip(plan.class_names, plan.counts, strict=True):
-        if count:
-            (folder / name).mkdir(parents=True)
-    for name, data in files:
-        (folder / name).write_bytes(data)
-        progress(1)
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    stage: Stage,
+) -> NDArray[np.int64]:
+    if ranks.leads:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    # without its file's hash a network is known by its weights: another one must not go on with the set
+    request = order.request(order.network_sha256 or weights_digest(generator))
+    with unfinished_set(out, request, empty_folder_ok=order.set_format != "zip", ranks=ranks) as work:
+        if work is None:
+            return order.plan.counts
+        contents, selected, pixels = _contents(generator, order, work, ranks, progress, stage)
+        if not len(contents):
+            raise InputError(
+                f"--max-tries: none of {int(selected.drawn.sum()) if selected else 0} candidates passed the selection; "
+                "raise it, or ask for less"
+            )
+        units = units_of(len(contents))
+        target = _target(order, contents, work, units)
+        mine = units[ranks.rank :: ranks.size]
+        there = sum(len(unit) - len(target.missing(unit)) for unit in mine)
+        stage("sampling" if selected is None else "writing", sum(len(unit) for unit in mine), there)
+        fill_set(target, mine, pixels, order.encoding, progress)
+        ranks.barrier()
+        if ranks.leads:
+            target.complete(_manifest(generator, order, contents, selected, target.files), out)
+        ranks.barrier()
+    return contents.made()
 
 
-def _write_zip(
-    path: Path,
-    files: Iterator[tuple[str, bytes]],
-    plan: SamplingPlan,
-    names: list[str],
-    labels: NDArray[np.int64],
-    manifest: dict[str, Any],
+def _contents(
+    generator: Generator,
+    order: _Order,
+    work: Path,
+    ranks: Ranks,
     progress: Callable[[int], None],
-) -> None:
-    # labels of the zip count the classes that have images: readers take a class without images for an error
-    present = [k for k, count in enumerate(plan.counts) if count]
-    position = {k: i for i, k in enumerate(present)}
-    description = {
-        "labels": [[name, position[k]] for name, k in zip(names, labels.tolist(), strict=True)],
-        "class_names": [plan.class_names[k] for k in present],
+    stage: Stage,
+) -> tuple[SetContents, Selected | None, Pixels]:
+    """What the set holds, and where its pixels come from."""
+    plan, real = order.plan, order.real
+    if order.selection is None:
+        contents = contents_of_plan(plan, order.seed, order.psi, real)
+
+        def sampled(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+            labels, seeds = contents.labels[positions], contents.seeds[positions]
+            return sample_images(generator, labels, seeds, contents.psi[positions])
+
+        return contents, None, _with_real(contents, real, sampled)
+    store = CandidateStore(work)
+    stage("selecting", int(candidates_wanted(plan, order.selection).sum()), 0)
+    selected = select_images(
+        generator,
+        plan,
+        order.selection,
+        store,
+        seed=order.seed,
+        psi=order.psi,
+        ranks=ranks,
+        progress=progress,
+    )
+    contents = join_contents(
+        plan.class_names, selected.labels, selected.seeds, selected.sources, order.psi, real
+    )
+    return (
+        contents,
+        selected,
+        _with_real(contents, real, lambda positions: store.pixels(contents.sources[positions])),
+    )
+
+
+def _with_real(contents: SetContents, real: ImageSet | None, sampled: Pixels) -> Pixels:
+    if real is None:
+        return sampled
+
+    def pixels(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        made = contents.seeds[positions] >= 0
+        if made.all():
+            return sampled(positions)
+        originals = real.images(contents.sources[positions[~made]])
+        if not made.any():
+            return originals
+        both = np.empty((len(positions), *originals.shape[1:]), dtype=np.uint8)
+        both[~made], both[made] = originals, sampled(positions[made])
+        return both
+
+    return pixels
+
+
+def _target(order: _Order, contents: SetContents, work: Path, units: list[range]) -> SetInTheMaking:
+    suffix = order.encoding.suffix
+    if order.set_format == "folder":
+        return ClassFolders(work, contents, suffix)
+    if order.set_format == "zip":
+        return StyleGANZip(work, contents, suffix, units)
+    return WebDatasetShards(work, contents, suffix, units, order.shard_images, order.seed)
+
+
+def _manifest(
+    generator: Generator,
+    order: _Order,
+    contents: SetContents,
+    selected: Selected | None,
+    files: tuple[str, ...],
+) -> dict[str, Any]:
+    made = contents.made()
+    copied = contents.counts - made
+    classes: list[dict[str, Any]] = []
+    for k, name in enumerate(order.plan.class_names):
+        entry: dict[str, Any] = {
+            "name": name,
+            "real": None if order.plan.real_counts is None else order.plan.real_counts[k],
+            "made": int(made[k]),
+            "refused": 0 if selected is None else sum(selected.refused[k].values()),
+        }
+        if order.real is not None:
+            entry["copied"] = int(copied[k])
+        if selected is not None:
+            entry |= {
+                "wanted": int(order.plan.counts[k]),
+                "drawn": int(selected.drawn[k]),
+                "refused_because": selected.refused[k],
+            }
+        classes.append(entry)
+    quality = order.encoding.used_quality
+    manifest: dict[str, Any] = {
+        "gan_lt": __version__,
+        "network_sha256": order.network_sha256,
+        "seed": order.seed,
+        "truncation_psi": order.truncation,
+        "noise_mode": "const",
+        "resolution": generator.resolution,
+        "format": order.set_format,
+        "image_format": order.encoding.image_format,
     }
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in files:
-            archive.writestr(_entry(name), data)
-            progress(1)
-        archive.writestr(_entry("dataset.json"), json.dumps(description))
-        archive.writestr(_entry("manifest.json"), json.dumps(manifest, indent=1) + "\n")
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    """A zip entry with a fixed date: the same images give the same bytes."""
-    return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    if quality is not None:
+        manifest["quality"] = quality
+    if order.selection is not None:
+        manifest["selection"] = order.selection.describe()
+    if order.real is not None:
+        manifest["real_set"] = {"name": order.real.name, "fingerprint": order.real.fingerprint()}
+    manifest["classes"] = classes
+    manifest["images"] = contents.image_entries(files, order.real)
+    return manifest

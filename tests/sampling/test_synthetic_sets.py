@@ -25,7 +25,7 @@ from gan_lt.sampling import (
     sample_images,
     write_synthetic_set,
 )
-from gan_lt.sampling.writing import _BLOCK
+from gan_lt.sampling.images import CHUNK
 
 MakeGenerator = Callable[..., Generator]
 Digests = Callable[[Path], dict[str, str]]
@@ -58,9 +58,9 @@ def test_more_images_and_fewer_classes_keep_the_images(
 ) -> None:
     G = make_generator()
     write_synthetic_set(G, plan_per_class(G, 4), tmp_path / "few")
-    write_synthetic_set(G, plan_per_class(G, _BLOCK // 2, ["bee", "cow"]), tmp_path / "many")
+    write_synthetic_set(G, plan_per_class(G, 4 * CHUNK, ["bee", "cow"]), tmp_path / "many")
     few, many = digests(tmp_path / "few"), digests(tmp_path / "many")
-    assert len(many) == _BLOCK + 1
+    assert len(many) == 8 * CHUNK + 1
     kept = [name for name in few if name.startswith(("bee/", "cow/"))]
     assert len(kept) == 8
     assert all(many[name] == few[name] for name in kept)
@@ -224,35 +224,98 @@ def test_a_place_that_cannot_be_written(
     assert list(digests(tmp_path)) == ["file"]
 
 
-@pytest.mark.parametrize("set_format", ["folder", "zip"])
-def test_a_full_disk_leaves_nothing_behind(
-    tmp_path: Path, make_generator: MakeGenerator, set_format: Any
+@pytest.mark.parametrize("set_format", ["folder", "zip", "webdataset"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_was_made_survives_a_full_disk_and_an_interruption(
+    tmp_path: Path,
+    make_generator: MakeGenerator,
+    digests: Digests,
+    set_format: Any,
+    error: BaseException,
 ) -> None:
     G = make_generator()
+    plan = plan_per_class(G, 3 * CHUNK)
+    write_synthetic_set(G, plan, tmp_path / "whole", set_format=set_format)
     written = 0
 
-    def full_after_three(n: int) -> None:
+    def fail_half_way(n: int) -> None:
         nonlocal written
         written += n
-        if written == 3:
-            raise OSError(28, "No space left on device")
+        if written > 4 * CHUNK:
+            raise error
 
-    with pytest.raises(InputError, match="No space left on device"):
-        write_synthetic_set(
-            G, plan_per_class(G, 4), tmp_path / "out", set_format=set_format, progress=full_after_three
-        )
-    assert not list(tmp_path.iterdir())
+    expected = InputError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected):
+        write_synthetic_set(G, plan, tmp_path / "out", set_format=set_format, progress=fail_half_way)
+    assert not (tmp_path / "out").exists()
+    sampled: list[int] = []
+    there: list[int] = []
+    write_synthetic_set(
+        G,
+        plan,
+        tmp_path / "out",
+        set_format=set_format,
+        progress=sampled.append,
+        stage=lambda what, total, done: there.append(done),
+    )
+    assert there[0] >= written
+    assert sum(sampled) == 9 * CHUNK - there[0]
+    if set_format == "zip":
+        assert (tmp_path / "out").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
 
 
-def test_an_interruption_leaves_nothing_behind(tmp_path: Path, make_generator: MakeGenerator) -> None:
+def test_a_failure_before_the_first_image_leaves_nothing_behind(
+    tmp_path: Path, make_generator: MakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     G = make_generator()
 
-    def interrupt(_: int) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gan_lt.sampling.set_formats.write_whole", full)
+    for set_format in ("folder", "zip", "webdataset"):
+        with pytest.raises(InputError, match="No space left on device"):
+            write_synthetic_set(G, plan_per_class(G, 4), tmp_path / "out", set_format=set_format)
+        assert not list(tmp_path.iterdir())
+
+
+def test_another_request_over_an_unfinished_set_is_refused(
+    tmp_path: Path, make_generator: MakeGenerator, digests: Digests
+) -> None:
+    G = make_generator()
+
+    def stop(_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_synthetic_set(G, plan_per_class(G, 4), tmp_path / "out", progress=interrupt)
-    assert not list(tmp_path.iterdir())
+        write_synthetic_set(G, plan_per_class(G, 3), tmp_path / "out", seed=1, progress=stop)
+    before = digests(tmp_path)
+    with pytest.raises(InputError, match=r"unfinished, from another command \(seed 1 there, 2 here\)"):
+        write_synthetic_set(G, plan_per_class(G, 3), tmp_path / "out", seed=2)
+    with pytest.raises(InputError, match="counts"):
+        write_synthetic_set(G, plan_per_class(G, 4), tmp_path / "out", seed=1)
+    with pytest.raises(InputError, match='format "folder" there, "zip" here'):
+        write_synthetic_set(G, plan_per_class(G, 3), tmp_path / "out", seed=1, set_format="zip")
+    other = make_generator(z_dim=16)
+    with pytest.raises(InputError, match="network"):
+        write_synthetic_set(other, plan_per_class(other, 3), tmp_path / "out", seed=1)
+    assert digests(tmp_path) == before
+
+
+def test_two_writers_of_one_set_are_kept_apart(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    G = make_generator()
+    refusals: list[str] = []
+
+    def meddle(_: int) -> None:
+        with pytest.raises(InputError, match="another process") as caught:
+            write_synthetic_set(G, plan_per_class(G, 3), tmp_path / "out")
+        refusals.append(str(caught.value))
+
+    write_synthetic_set(G, plan_per_class(G, 3), tmp_path / "out", progress=meddle)
+    assert refusals
+    assert open_image_set(tmp_path / "out").counts.tolist() == [3, 3, 3]
 
 
 @pytest.mark.parametrize("psi", [-0.1, 2.5, float("nan")])

@@ -1,0 +1,133 @@
+"""A synthetic set in the making: a hidden folder beside the output that a stopped run leaves, and the next one goes on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from gan_lt.errors import InputError
+from gan_lt.sampling.ranks import Ranks
+
+if sys.platform != "win32":
+    import fcntl
+
+_REQUEST = "request.json"
+
+
+def unfinished_path(out: Path) -> Path:
+    """Where the set `out` lies until it is complete."""
+    return out.parent / f".{out.name}.partial"
+
+
+@contextmanager
+def unfinished_set(
+    out: Path, request: dict[str, Any], *, empty_folder_ok: bool, ranks: Ranks
+) -> Iterator[Path | None]:
+    """The folder in which `out` is made, locked against other commands.
+
+    Left by an exception it stays if it holds anything made, for the same request to go on with; otherwise it goes.
+    Yields None where a run was stopped after `out` was complete: there is nothing left to do.
+
+    Args:
+        out: what is being made. request: everything that its bytes depend on, JSON values.
+        empty_folder_ok: an `out` that is an empty folder is as good as none.
+        ranks: processes that make it together; rank 0 checks, locks and removes.
+
+    Raises:
+        InputError: `out` is there already, belongs to an unfinished set of another request, or is being written.
+    """
+    path = unfinished_path(out)
+    with ExitStack() as lock:
+        to_do = ranks.share(lambda: _begin(out, path, request, empty_folder_ok, lock))
+        if not to_do:
+            yield None
+            return
+        try:
+            yield path
+        except BaseException:
+            if ranks.leads and not _holds_work(path):
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+        if ranks.leads:
+            shutil.rmtree(path)
+
+
+def _begin(out: Path, path: Path, request: dict[str, Any], empty_folder_ok: bool, lock: ExitStack) -> bool:
+    there = _read_request(path)
+    if out.exists() and not (empty_folder_ok and out.is_dir() and not any(out.iterdir())):
+        if there == request:
+            shutil.rmtree(path)
+            return False
+        raise InputError(f"--outdir: {out} exists already; choose another name, or remove it")
+    if there is not None and there != request:
+        raise InputError(
+            f"--outdir: {out} is unfinished, from another command ({_difference(there, request)}); give that command again "
+            f"to finish it, choose another name, or remove {path}"
+        )
+    path.mkdir(exist_ok=True)
+    _lock(lock.enter_context(open(path / "lock", "w")), out)
+    if there is None:
+        try:
+            write_whole(path / _REQUEST, json.dumps(request, indent=1).encode())
+        except OSError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+    return True
+
+
+def _lock(file: IO[str], out: Path) -> None:
+    """Taken until the file is closed, also by a kill."""
+    if sys.platform == "win32":
+        return  # there, a folder in use can't be removed by another process
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise InputError(
+            f"--outdir: {out} is being written by another process; wait for it, or choose another name"
+        ) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears under its name only when it is complete."""
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read_request(path: Path) -> dict[str, Any] | None:
+    if not (path / _REQUEST).is_file():
+        return None  # stopped before anything was made
+    try:
+        request = json.loads((path / _REQUEST).read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"--outdir: {path / _REQUEST} can't be read ({error}); remove {path}") from error
+    return dict(request)
+
+
+def _difference(there: dict[str, Any], request: dict[str, Any]) -> str:
+    name = next(key for key in sorted(there | request) if there.get(key) != request.get(key))
+    old, new = (json.dumps(values.get(name)) for values in (there, request))
+    return f"{name} {_short(old)} there, {_short(new)} here"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _holds_work(path: Path) -> bool:
+    return any(
+        file.is_file() and not file.name.startswith(".")
+        for folder in path.iterdir()
+        if folder.is_dir()
+        for file in folder.rglob("*")
+    )
