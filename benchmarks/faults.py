@@ -105,7 +105,7 @@ def draw_strike(rng: np.random.Generator, seconds: float, writes: int) -> Strike
 
 def strike_training(place: Path, kills: int, rng: np.random.Generator) -> dict[str, Any]:
     """Train, struck until there are `kills`; each run that ends is compared with the undisturbed one."""
-    data = _make_data(place / "data.zip")
+    data = make_data(place / "data.zip")
     account, log = Account(), place / "training.log"
 
     def attempt(name: str, strike: Strike | None) -> Outcome:
@@ -115,9 +115,8 @@ def strike_training(place: Path, kills: int, rng: np.random.Generator) -> dict[s
 
     whole = attempt("whole", None)
     account.add(whole, None, False)
-    expected = contents_of_run(place / "runs" / "whole")
     while account.kills < kills:
-        name, resumed = f"struck-{account.runs}", False
+        name, resumed, stopped = f"struck-{account.runs}", False, False
         account.runs += 1
         while True:
             strike = draw_strike(rng, whole.seconds / 2, 60) if account.kills < kills else None
@@ -125,11 +124,13 @@ def strike_training(place: Path, kills: int, rng: np.random.Generator) -> dict[s
             account.add(outcome, strike, resumed)
             if not outcome.struck:
                 break
+            stopped = stopped or (strike is not None and strike.kind == "term")
             if strike is not None and strike.kind == "power":
                 lose_power(place / "runs" / name, rng)
             resumed = True
         run = place / "runs" / name
-        account.differing += bytes_that_differ(expected, contents_of_run(run))
+        expected = contents_of_run(place / "runs" / "whole", stopped=stopped)
+        account.differing += bytes_that_differ(expected, contents_of_run(run, stopped=stopped))
         account.left_behind += len(left_behind(run))
     return account.result()
 
@@ -138,12 +139,13 @@ def _new_run(data: Path, name: str, place: Path) -> list[str]:
     return ["--data", str(data), "--outdir", str(place / "runs"), "--name", name, "--device", "cpu", *TINY]
 
 
-def _make_data(path: Path) -> Path:
+def make_data(path: Path, counts: Sequence[int] = (40, 15, 5)) -> Path:
+    """A zip of random 8x8 images in classes of these sizes."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as archive:
-        for k, count in enumerate((40, 15, 5)):
+        for k, count in enumerate(counts):
             for index in range(count):
                 with archive.open(f"class{k}/{index}.png", "w") as file:
                     Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(file, "PNG")

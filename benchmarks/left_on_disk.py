@@ -16,16 +16,26 @@ from typing import Any
 _NOT_COMPARED = ("time", "speed/images_per_second")
 
 
-def contents_of_run(run: Path) -> dict[str, bytes]:
-    """What must not depend on how often a run was struck: networks, state, pictures, figures."""
+def contents_of_run(run: Path, *, stopped: bool = False) -> dict[str, bytes]:
+    """What must not depend on how often a run was struck: networks, state, pictures, figures.
+
+    stopped: it was asked to stop, which writes a checkpoint, a picture and a line of figures wherever it is. Then only
+    the end is what an undisturbed run has: the networks, the last state and picture, and the ticks that were reached.
+    """
     from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
 
-    files = [*(run / "network").iterdir(), *(run / "samples").iterdir(), run / "config.yaml"]
-    found = {str(file.relative_to(run)): file.read_bytes() for file in files}
+    pictures = sorted((run / "samples").iterdir())
+    checkpoints = list_checkpoints(run / "checkpoints")
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-    figures = [{key: value for key, value in line.items() if key not in _NOT_COMPARED} for line in lines]
+    if stopped:
+        pictures, checkpoints = pictures[-1:], checkpoints[-1:]
+        figures: list[Any] = [line["kimg"] for line in lines if line["kimg"] == round(line["kimg"])]
+    else:
+        figures = [{k: v for k, v in line.items() if k not in _NOT_COMPARED} for line in lines]
+    files = [*(run / "network").iterdir(), *pictures, run / "config.yaml"]
+    found = {str(file.relative_to(run)): file.read_bytes() for file in files}
     found["stats.jsonl"] = json.dumps(figures).encode()
-    for path in list_checkpoints(run / "checkpoints"):
+    for path in checkpoints:
         # the header's order is not fixed, what it says is
         _add_state(load_checkpoint(path), path.name, found)
     return found
@@ -49,12 +59,15 @@ def _add_state(node: Any, name: str, found: dict[str, bytes]) -> None:
 def bytes_that_differ(a: dict[str, bytes], b: dict[str, bytes]) -> int:
     """Over all names; what one side lacks differs in every byte."""
     total = 0
+    names: list[str] = []
     for name in sorted(a.keys() | b.keys()):
         one, other = a.get(name, b""), b.get(name, b"")
         if one != other:
             number = sum(x != y for x, y in zip_longest(one, other))
-            print(f"{number} bytes differ in {name}", file=sys.stderr)
             total += number
+            names.append(name)
+    if names:
+        print(f"{total} bytes differ in {', '.join(names[:10])} ({len(names)} in all)", file=sys.stderr)
     return total
 
 
