@@ -52,7 +52,8 @@ class ClassFolders:
         for name in {stem.partition("/")[0] for stem in contents.stems}:
             folder = self._root / name
             folder.mkdir(parents=True, exist_ok=True)
-            self._there.update(f"{name}/{entry.name}" for entry in os.scandir(folder))
+            # after a power loss a name may be there without its bytes
+            self._there.update(f"{name}/{entry.name}" for entry in os.scandir(folder) if entry.stat().st_size)
 
     def missing(self, unit: range) -> Positions:
         return np.array([i for i in unit if self.files[i] not in self._there], dtype=np.int64)
@@ -78,10 +79,19 @@ class _EncodedUnits:
     def __init__(self, work: Path) -> None:
         self._root = work / "units"
         self._root.mkdir(exist_ok=True)
-        self._there = {entry.name for entry in os.scandir(self._root)}
+        self._sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._root)}
 
     def missing(self, unit: range) -> Positions:
-        return np.array([] if self._name(unit) in self._there else unit, dtype=np.int64)
+        return np.array([] if self._is_whole(unit) else unit, dtype=np.int64)
+
+    def _is_whole(self, unit: range) -> bool:
+        """Whether the unit is saved; after a power loss a name may be there without its bytes."""
+        size = self._sizes.get(self._name(unit), 0)
+        if size < 8 * len(unit):
+            return False
+        with open(self._root / self._name(unit), "rb") as file:
+            sizes = np.frombuffer(file.read(8 * len(unit)), dtype="<i8")
+        return size == 8 * len(unit) + int(sizes.sum())
 
     def save(self, unit: range, encoded: Sequence[bytes]) -> None:
         sizes = np.array([len(data) for data in encoded], dtype="<i8").tobytes()

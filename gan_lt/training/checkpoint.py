@@ -49,14 +49,23 @@ def save_checkpoint(directory: Path, state: Mapping[str, Any], images_seen: int,
     temporary = directory / f".{path.name}.{os.getpid()}"
     try:
         save_file(tensors, temporary, metadata=metadata)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(directory)  # the name, too, must outlive a power loss before older checkpoints go
     finally:
         temporary.unlink(missing_ok=True)
     for old in list_checkpoints(directory)[:-keep]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def list_checkpoints(directory: Path) -> list[Path]:

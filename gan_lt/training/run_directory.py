@@ -14,6 +14,8 @@ from gan_lt.errors import InputError
 
 CONFIG_NAME = "config.yaml"
 _LOCK_NAME = ".lock"
+# how everything in a run is called until it is complete: .NAME.PROCESS
+_TEMPORARY = re.compile(r"^\..+\.\d+$")
 
 
 def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Path:
@@ -73,6 +75,21 @@ def exclusive(run: Path) -> Iterator[None]:
                 f"{run}: another process trains in this folder; wait for it, or pass another --name"
             ) from None
         yield
+
+
+def remove_leftovers(run: Path) -> None:
+    """Remove what a killed process was writing in a run. Only for the holder of its lock.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    try:
+        for folder in (run, run / "checkpoints", run / "network", run / "best"):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if _TEMPORARY.match(path.name) and path.is_file():
+                    path.unlink()
+    except OSError as error:
+        raise InputError(f"{run}: can't be written ({error.strerror}); make it writable") from error
 
 
 def open_run(run: Path) -> TrainConfig:
