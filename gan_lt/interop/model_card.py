@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gan_lt.config import TrainConfig
 
 CARD_NAME = "README.md"
+_BACKBONES = {"stylegan2": "StyleGAN2", "sngan": "SNGAN"}
 MARKER = "<!-- Written by gan_lt, which writes it again when the network is saved. Remove this line to keep changes. -->"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]#!|~$@]|:(?=//))")
 
@@ -53,7 +54,11 @@ def render_card(
     counts = network["class_counts"]
     data_name = None if training is None or training.data.path is None else PurePath(training.data.path).name
     resolution, channels = network["resolution"], network["img_channels"]
-    shown_title = title or (f"{data_name}, {resolution}x{resolution}" if data_name else "StyleGAN2 generator")
+    shown_title = title or (
+        f"{data_name}, {resolution}x{resolution}"
+        if data_name
+        else f"{_BACKBONES[backbone_of(network)]} generator"
+    )
     environment = Environment(
         autoescape=False,  # noqa: S701 - Markdown, escaped by the filter
         keep_trailing_newline=True,
@@ -63,10 +68,13 @@ def render_card(
     source = resources.files("gan_lt.interop") / "templates" / "model_card.md.j2"
     text = environment.from_string(source.read_text(encoding="utf-8")).render(
         front_matter=yaml.safe_dump(
-            _metadata(license_id, shown_title, report), sort_keys=False, allow_unicode=True
+            _metadata(license_id, shown_title, report, backbone_of(network)),
+            sort_keys=False,
+            allow_unicode=True,
         ),
         marker=MARKER,
         title=shown_title,
+        backbone=_BACKBONES[backbone_of(network)],
         size=f"{resolution}x{resolution} {'grey' if channels == 1 else 'colour'}",
         num_classes=network["num_classes"],
         channels=channels,
@@ -87,13 +95,13 @@ def render_card(
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _metadata(license_id: str, title: str, report: Report | None) -> dict[str, Any]:
+def _metadata(license_id: str, title: str, report: Report | None, backbone: str) -> dict[str, Any]:
     """The card's front matter; figures go into `model-index`, as the Hub shows them."""
     metadata: dict[str, Any] = {
         "library_name": "gan_lt",
         "pipeline_tag": "unconditional-image-generation",
         "license": license_id,
-        "tags": ["gan", "stylegan2", "long-tail", "imbalanced-data", "image-generation"],
+        "tags": ["gan", backbone, "long-tail", "imbalanced-data", "image-generation"],
     }
     if report is not None:
         from eval.columns import metric_columns
@@ -130,17 +138,29 @@ def _set_name(report: Report) -> str:
     return PurePath(str(report.settings.get("real") or "real images")).name
 
 
+def backbone_of(network: Mapping[str, Any]) -> str:
+    """stylegan2 or sngan, by a generator's `config`."""
+    return "stylegan2" if "w_dim" in network else "sngan"
+
+
 def _settings(
     network: Mapping[str, Any], training: TrainConfig | None, images_seen: int | None
 ) -> list[tuple[str, str]]:
-    rows = [
-        ("architecture", str(network["architecture"])),
-        ("channels", f"min({network['channel_base']} / resolution, {network['channel_max']})"),
-        (
-            "z, w",
-            f"{network['z_dim']}, {network['w_dim']}; mapping layers: {network['mapping_layers']}",
-        ),
-    ]
+    if backbone_of(network) == "sngan":
+        rows = [
+            ("architecture", "ResNet with conditional batch norm"),
+            ("channels", str(network["channels"])),
+        ]
+        rows.append(("z", str(network["z_dim"])))
+    else:
+        rows = [
+            ("architecture", str(network["architecture"])),
+            ("channels", f"min({network['channel_base']} / resolution, {network['channel_max']})"),
+            (
+                "z, w",
+                f"{network['z_dim']}, {network['w_dim']}; mapping layers: {network['mapping_layers']}",
+            ),
+        ]
     if training is None:
         return rows
     loss, length = training.loss, training.training

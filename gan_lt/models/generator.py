@@ -168,12 +168,6 @@ class Generator(ImageGenerator):
         clean = w if embedding_noise is None else self.mapping.style(z, y)
         self.mapping.track_w_avg(clean, z)
 
-    def card(self) -> str:
-        """A model card with what the network itself knows: sizes, classes, counts."""
-        from gan_lt.interop.model_card import render_card
-
-        return render_card(self.config)
-
     def forward(
         self,
         z: Tensor,

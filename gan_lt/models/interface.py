@@ -88,6 +88,12 @@ class ImageGenerator(Pretrained, nn.Module):
         """The parameters through which the class acts, tensors [K, d] with gradient."""
         raise NotImplementedError
 
+    def card(self) -> str:
+        """A model card with what the network itself knows: sizes, classes, counts."""
+        from gan_lt.interop.model_card import render_card
+
+        return render_card(self.config)
+
     @property
     def conditioning_layers(self) -> int:
         """Layers that these parameters belong to."""

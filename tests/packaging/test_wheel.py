@@ -109,7 +109,7 @@ def test_the_installed_wheel_trains_generates_and_evaluates_elsewhere(sdist: Pat
     work.mkdir()
     gan_lt = str(home / "bin" / "gan-lt")
     assert run([gan_lt, "--version"], work).stdout == f"gan-lt {__version__}\n"
-    cpu = json.loads(run([gan_lt, "doctor"], work, CXX="no-such-compiler").stdout)["cpu"]
+    cpu = json.loads(run([gan_lt, "doctor", "--json"], work, CXX="no-such-compiler").stdout)["cpu"]
     assert cpu["backend"] == "native"
     assert str(installed) in cpu["source"]
     run(
