@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -91,7 +91,8 @@ def _print_class_table(report: Report, console: Console) -> None:
 def _class_table(report: Report, columns: list[Column]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column.title, justify="left" if column.key in ("name", "group") else "right")
+        side: Literal["left", "right"] = "left" if column.key in ("name", "group") else "right"
+        table.add_column(column.title, justify=side, overflow="fold")
     counts = [row["n_train"] for row in report.per_class]
     order = rarest_last(None if None in counts else counts, len(counts))
     for index in order:

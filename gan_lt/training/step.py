@@ -15,7 +15,7 @@ from torch import Tensor
 from gan_lt.augment import Augmentation
 from gan_lt.losses import AdversarialLoss, PathLength, gradient_penalty
 from gan_lt.models import GeneratorPass, ImageDiscriminator, ImageGenerator
-from gan_lt.processes import gather_rows
+from gan_lt.processes import gather_rows, mean_over_processes
 from gan_lt.regularizers import Latents, Phase, StepBatch, Term
 
 
@@ -162,7 +162,7 @@ def generator_step(
             logits_real, features_real = D.judge(objective.augment(real), y_real)
     losses = {"adversarial": objective.adversarial.generator(logits_fake, logits_real).mean()}
     total = adversarial_weight(objective, step) * losses["adversarial"]
-    losses["w_spread"] = w.detach().float().std(dim=0).mean()  # falls to 0 where w collapses
+    losses["w_spread"] = spread(w.detach())
     if path_length_factor > 0 and objective.path_length_weight > 0:
         losses["path_length"] = objective.path_length(fake, ws).mean()
         total = total + path_length_factor * objective.path_length_weight * losses["path_length"]
@@ -182,6 +182,14 @@ def generator_step(
     )
     total = _add_terms(losses, total, ((term, term.generator_loss(batch)) for term in objective.terms))
     return {"loss": total, **losses}
+
+
+def spread(w: Tensor) -> Tensor:
+    """Mean standard deviation of w [N, w_dim] over the batch of all processes; falls to 0 where w collapses."""
+    w = w.float()
+    mean, square = mean_over_processes(torch.stack([w.mean(dim=0), w.square().mean(dim=0)]))
+    deviation: Tensor = (square - mean.square()).clamp(min=0).sqrt().mean()
+    return deviation
 
 
 def _add_terms(

@@ -25,7 +25,7 @@ import pytest
 import torch
 from PIL import Image
 
-import eval.utility
+import eval.arm_training
 from eval.extractors import classifier
 from gan_lt import cli
 from gan_lt.completion import parsers
@@ -47,7 +47,10 @@ SKIPPED = [
     (r".*python -m benchmarks\.", "minutes to hours; tests/benchmarks and benchmarks/ have their own checks"),
     (r".*\bcifar100?\b", "CIFAR, which may have to be downloaded"),
     (r".*cifar10-lt-r100-train\.zip", "a file kept outside the repository"),
-    (r"python -m eval compare with\.json", "the runs on CIFAR before it"),
+    (r"python -m eval compare (with|A)\.json", "evaluations made before it; tests/eval compares some"),
+    (r"torchrun ", "several processes; tests/training, tests/sampling and tests/eval start them"),
+    (r"bash benchmarks/gpu\.sh", "a GPU"),
+    (r"gan-lt (export|card|push) ", "a finished run; tests/interop has them"),
     (r"gan-lt app ", "serves until it is stopped; tests/app drives it"),
     (r"gan-lt import ", "a StyleGAN2-ADA file; tests/interop makes some"),
     (r".*\[--", "a synopsis, with brackets for what may be left out"),
@@ -142,7 +145,7 @@ def short_classifiers(monkeypatch: pytest.MonkeyPatch) -> None:
     def train(*args: Any, **options: Any) -> classifier.SmallConvNet:
         return original(*args, **{**options, "images_seen": CLASSIFIER_IMAGES})
 
-    for module in (classifier, eval.utility):
+    for module in (classifier, eval.arm_training):
         monkeypatch.setattr(module, "train_classifier", train)
 
 

@@ -26,7 +26,7 @@ MakeGenerator = Callable[..., Generator]
 Digests = Callable[[Path], dict[str, str]]
 
 ROOT = Path(__file__).parents[2]
-CIFAR = Path("/work/shared/data/cifar10-lt-r100-train.zip")
+CIFAR = ROOT.parent / "shared/data/cifar10-lt-r100-train.zip"
 CIFAR_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 # generate in a process of its own that waits a little after each unit, so that a kill falls into the middle

@@ -159,7 +159,8 @@ def test_an_error_in_one_process_ends_all_with_its_message(tmp_path: Path) -> No
     done = subprocess.run(torchrun(2, script), env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert "error in process 1: image 7 is torn" in done.stderr
-    assert time.monotonic() - start < 60
+    # a minute, and what starting Python and PyTorch takes on a busy machine
+    assert time.monotonic() - start < 120
 
 
 @pytest.mark.slow
