@@ -84,7 +84,14 @@ HUB = ["huggingface-hub>=1.0"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"]
 APP = ["gradio>=6"]
 WEBDATASET = ["webdataset>=0.2.86"]
-TESTS = ["pytest>=8", "hypothesis>=6.100", "torch-fidelity>=0.3", "prdc>=0.2", "playwright>=1.40", "matplotlib>=3.8"]
+TESTS = [
+    "pytest>=8",
+    "hypothesis>=6.100",
+    "torch-fidelity>=0.3",
+    "prdc>=0.2",
+    "playwright>=1.40",
+    "matplotlib>=3.8",
+]
 LINT = ["ruff>=0.6", "mypy>=1.11", "types-PyYAML"]
 DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 

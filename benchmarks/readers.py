@@ -92,6 +92,8 @@ def readers(place: Path) -> dict[str, Reader]:
     stats = [{"kimg": i, "time": 1.0 + i, "D/adversarial": 0.7, "G/adversarial": 1.0} for i in range(9)]
     for line in stats:
         line["per_class"] = {"a": {"recall": 0.1}}  # type: ignore[assignment]
+    (place / "run").mkdir()
+    (place / "run" / "config.yaml").write_text(dump_yaml(validate(preset_values("digits-lt"))))
     yaml_sample = dump_yaml(validate({**preset_values("digits-lt")})).encode()
     return {
         "image": Reader(image, _images(), mutate_bytes),
@@ -213,6 +215,12 @@ def _mutate_yaml(data: bytes, random: random.Random) -> bytes:
                 b"training: {batch: 1e400}",
                 b"%YAML 9.9\n---\na: 1",
                 b"a: 2001-99-99",
+                b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+                + b"".join(
+                    b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % ((k, k) + (k - 1,) * 8)
+                    for k in range(98, 115)
+                )
+                + b"training: *r",
             )
         )
         return data + b"\n" + text if random.random() < 0.3 else text

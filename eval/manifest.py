@@ -33,7 +33,7 @@ def read_manifest(path: Path) -> Manifest | None:
         return None
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"manifest.json of {path} can't be read ({error}); write the synthetic set again"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -479,7 +480,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        # ValueError: not UTF-8, or a date that there is not
         raise InputError(f"{path}: can't be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: must hold sections such as 'training:', found {type(values).__name__}")
@@ -504,7 +506,7 @@ def build_config(preset: str, options: Mapping[str, Any], overrides: Sequence[st
             raise InputError(f"{text!r} is not an override; write dotted.name=value, as in training.batch=64")
         try:
             parsed = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
             raise InputError(
                 f"{name}={value}: the value is not YAML ({' '.join(str(error).split())})"
             ) from error
@@ -562,7 +564,10 @@ def _first_problem(error: ValidationError) -> str:
     if not name or (problem["type"] == "value_error" and isinstance(problem["input"], dict)):
         return message
     message = message[:1].lower() + message[1:]
-    return f"{name}={problem['input']}: {message}"
+    value = problem["input"]
+    # a few lines of YAML can stand for more than fits in memory, when every list names the one before ten times
+    shown = value if isinstance(value, str | int | float) else reprlib.repr(value)
+    return f"{name}={shown}: {message}"
 
 
 def _fields_at(location: Sequence[int | str]) -> list[str]:

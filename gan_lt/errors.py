@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+_LONGEST = 2000  # letters
+
 
 class InputError(ValueError):
     """Bad input from a person: a file, an option or a value that can't be used.
 
     The message is one line that says what is wrong, where (the file or the option), the value, and what
     to do about it. The command line prints it as it is and exits with status 2; nothing has been written.
+    Line breaks, which names and libraries' messages may hold, become spaces; of a very long one the ends are kept.
     """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.splitlines())
+        super().__init__(
+            line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 4 :]}"
+        )

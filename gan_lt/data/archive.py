@@ -94,6 +94,8 @@ def _require_safe(entries: list[zipfile.ZipInfo], shown: str) -> None:
     seen: set[str] = set()
     for entry in entries:
         name = entry.filename
+        if not name:
+            raise InputError(f"{shown}: an entry has no name: make the zip again")
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or (len(name) > 1 and name[1] == ":"):
             raise InputError(

@@ -59,7 +59,10 @@ def read_header(stream: IO[bytes], where: str) -> ImageHeader:
         InputError: it has more than 2^28 pixels.
     """
     with _open(stream, where) as image:
-        return ImageHeader(image.width, image.height, _is_colour(image))
+        try:
+            return ImageHeader(image.width, image.height, _is_colour(image))
+        except Exception as error:  # Pillow reads a palette only now, and raises many types for damaged ones
+            raise corrupt_image(where, error) from error
 
 
 def decode_image(stream: IO[bytes], where: str, resolution: int | None, channels: int) -> NDArray[np.uint8]:

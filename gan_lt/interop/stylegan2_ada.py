@@ -15,7 +15,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from gan_lt.errors import InputError
 from gan_lt.interop.official_layout import (
@@ -27,6 +26,7 @@ from gan_lt.interop.official_layout import (
 )
 from gan_lt.interop.restricted_pickle import MAX_FILE_BYTES, ModuleRecord, read_restricted_pickle
 from gan_lt.models import Discriminator, Generator
+from gan_lt.models.shapes_only import ShapesOnly
 
 Network = TypeVar("Network", Generator, Discriminator)
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -40,16 +40,6 @@ KNOWN_ARGUMENTS = frozenset(
     "architecture cmap_dim num_layers embed_features layer_features activation lr_multiplier w_avg_beta "
     "resample_filter use_noise freeze_layers mbstd_group_size mbstd_num_channels class_name".split()
 )
-
-
-class _ShapesOnly(TorchFunctionMode):
-    """While active, a network is built without memory for its weights: they are meta tensors."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        placed = {"device": "meta"} if func in (torch.randn, torch.zeros, torch.full) else {}
-        return func(*args, **{**(kwargs or {}), **placed})
 
 
 @dataclass(frozen=True)
@@ -132,7 +122,7 @@ def _build(cls: type[Network], official: OfficialNetwork, prefix: str, where: st
     infer = generator_config if cls is Generator else discriminator_config
     config = infer(official.tensors, settings, where)
     try:
-        with _ShapesOnly():  # nothing is allocated for a file whose tensors don't agree
+        with ShapesOnly():  # nothing is allocated for a file whose tensors don't agree
             expected = cls(**config).state_dict()
         names = {ours: official_name(ours, config["resolution"]) for ours in expected}
         shapes = {names[ours]: _official(ours, value).shape for ours, value in expected.items()}
@@ -209,7 +199,9 @@ def _from_pickle(path: Path, where: str) -> tuple[OfficialNetwork, OfficialNetwo
 def _read(path: Path, where: str) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            # the size first: a bounded read sets the whole bound's memory aside
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, MAX_FILE_BYTES) + 1)
     except FileNotFoundError as error:
         raise InputError(f"{where}: no such file; pass a StyleGAN2-ADA .pkl or a .safetensors") from error
     except OSError as error:

@@ -11,9 +11,10 @@ from typing import Any, Self, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from gan_lt.errors import InputError
+from gan_lt.models.shapes_only import ShapesOnly
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -133,19 +134,20 @@ class Pretrained:
             raise InputError(
                 f"{path / CONFIG_NAME}: unknown setting {unknown[0]!r}; it was written by another version of gan_lt"
             )
-        try:
-            network = form(**config)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{path / CONFIG_NAME}: such a network can't be built ({error}); save the network again"
-            ) from error
-        module = cast(nn.Module, network)
         weights = path / WEIGHTS_NAME
         try:
             state = load_file(weights)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, MemoryError) as error:
             raise InputError(f"{weights}: can't be read ({error}); save the network again") from error
-        expected = module.state_dict()
+        _require_possible(config, state, path)
+        try:
+            # without memory first: what config.json asks for is checked before anything is set aside for it
+            with ShapesOnly():
+                expected = cast(nn.Module, form(**config)).state_dict()
+        except (TypeError, ValueError, RuntimeError, OverflowError, AttributeError) as error:
+            raise InputError(
+                f"{path / CONFIG_NAME}: such a network can't be built ({error}); save the network again"
+            ) from error
         for key in sorted(set(expected) ^ set(state)):
             where = "lacks" if key in expected else "has the unknown"
             raise InputError(f"{weights}: {where} tensor {key!r}; it does not belong to {path / CONFIG_NAME}")
@@ -154,6 +156,8 @@ class Pretrained:
                 raise InputError(
                     f"{weights}: {key!r} has shape {list(state[key].shape)}, but {CONFIG_NAME} asks for {list(tensor.shape)}"
                 )
+        network = form(**config)
+        module = cast(nn.Module, network)
         module.load_state_dict(state)
         module.eval()
         return cast(Self, network)
@@ -172,6 +176,18 @@ def write_card(directory: Path, text: str) -> bool:
     return True
 
 
+def _require_possible(config: dict[str, Any], state: dict[str, Tensor], path: Path) -> None:
+    """InputError for a number of classes or layers that these weights are too few for."""
+    limits = {"num_classes": max((max(t.shape, default=1) for t in state.values()), default=0)}
+    limits["mapping_layers"] = len(state)
+    for name, limit in limits.items():
+        value = config.get(name, 0)
+        if isinstance(value, int | float) and value > limit:
+            raise InputError(
+                f"{path / CONFIG_NAME}: {name}={value} does not belong to {path / WEIGHTS_NAME}; save the network again"
+            )
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The content of a saved network's config.json; InputError when it is missing or not a JSON object."""
     file = path / CONFIG_NAME
@@ -181,7 +197,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: no {CONFIG_NAME} there, so this is not a saved network; pass a folder that save_pretrained wrote"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: can't be read ({error}); save the network again") from error
     if not isinstance(config, dict):
         raise InputError(f"{file}: holds a {type(config).__name__}, not an object; save the network again")

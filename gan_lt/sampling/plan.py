@@ -129,7 +129,7 @@ def plan_from_file(
     known = _classes(generator, classifier)
     try:
         wanted = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f'--counts: {file} can\'t be read as JSON ({error}); write {{"class name": number, ...}}'
         ) from error
@@ -143,6 +143,10 @@ def plan_from_file(
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise InputError(
                 f"--counts: {file}: {name!r} asks for {number!r} images; write a whole number, 0 or more"
+            )
+        if number > _INDEX_LIMIT:
+            raise InputError(
+                f"--counts: {file}: {name!r} asks for {number} images; {_INDEX_LIMIT} of a class are the most"
             )
         counts[known.names.index(str(name))] = number
     return SamplingPlan(known.names, counts, known.counts)

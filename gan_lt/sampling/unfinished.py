@@ -117,7 +117,7 @@ def _read_request(path: Path) -> dict[str, Any] | None:
         return None  # stopped before anything was made
     try:
         request = json.loads((path / _REQUEST).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"--outdir: {path / _REQUEST} can't be read ({error}); remove {path}") from error
     return dict(request)
 

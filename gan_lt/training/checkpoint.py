@@ -87,14 +87,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         tree = json.loads(metadata["state"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise DamagedCheckpointError(f"{path}: is not a complete checkpoint ({error})") from error
     text_digest = hashlib.sha256(metadata["state"].encode()).hexdigest()
     if _digest(tensors) != metadata.get("sha256") or metadata.get("state_sha256", text_digest) != text_digest:
         raise DamagedCheckpointError(
             f"{path}: its checksum does not match, so the file was altered or damaged"
         )
-    state = _restore(tree, tensors)
+    try:
+        state = _restore(tree, tensors)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedCheckpointError(
+            f"{path}: its description of the state is damaged ({error!r})"
+        ) from error
     if not isinstance(state, dict):
         raise DamagedCheckpointError(f"{path}: holds no training state")
     return state

@@ -51,7 +51,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     for line in text.splitlines():
         try:
             values = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # the last line of a run that was killed
         if isinstance(values, dict) and isinstance(values.get("kimg"), int | float):
             lines.append(values)

@@ -125,7 +125,7 @@ def _drop_lines_after(path: Path, images_seen: int) -> None:
 def _kimg(line: str) -> float:
     try:
         return float(json.loads(line)["kimg"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return math.inf
 
 
