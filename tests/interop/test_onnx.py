@@ -97,7 +97,7 @@ def test_onnx_holds_everything_in_one_checked_file(exported: tuple[Generator, di
 @pytest.mark.parametrize(
     "changes",
     [
-        {"architecture": "resnet", "num_classes": 0},
+        pytest.param({"architecture": "resnet", "num_classes": 0}, marks=pytest.mark.slow),
         pytest.param({"architecture": "skip", "num_classes": 0, "resolution": 32}, marks=pytest.mark.slow),
         pytest.param({"architecture": "resnet", "resolution": 16, "img_channels": 1}, marks=pytest.mark.slow),
         pytest.param({"architecture": "orig", "noise_inputs": False}, marks=pytest.mark.slow),
@@ -115,6 +115,7 @@ def test_other_generators(changes: dict[str, Any], tmp_path: Path) -> None:
     assert close(run(files["joined"], z=z, **labels, psi=torch.tensor(0.7)), images)
 
 
+@pytest.mark.slow
 def test_export_leaves_the_generator_as_it_is(tmp_path: Path) -> None:
     G = generator().train().to(memory_format=torch.channels_last)
     before = {name: value.clone() for name, value in G.state_dict().items()}

@@ -83,6 +83,18 @@ def test_golden(form: str, tmp_path: Path) -> None:
         ({"architecture": "resnet"}, {"architecture": "orig", "mbstd_group_size": 2}, small(img_channels=1)),
         ({"mapping_layers": 2}, {"cmap_dim": 7}, small(num_classes=1)),
         ({"noise_inputs": False}, {"mbstd_channels": 0}, small(resolution=16, channel_max=5)),
+        # the release's own settings for CIFAR-10, and those for 256x256 in half precision, at a tenth of the width
+        (
+            {"mapping_layers": 2},
+            {"architecture": "orig", "mbstd_group_size": 32},
+            small(num_classes=10, resolution=32),
+        ),
+        ({"mapping_layers": 8}, {"mbstd_group_size": 8}, small(num_classes=0, resolution=64, conv_clamp=256)),
+        (
+            {"architecture": "orig"},
+            {"architecture": "skip"},
+            small(num_classes=0, resolution=64, img_channels=1),
+        ),
     ],
 )
 def test_configurations_round_trip(
@@ -177,6 +189,28 @@ def test_hostile_globals_are_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=name):
             load_stylegan2_ada(path)
     assert not marker.exists()
+
+
+def test_hostile_files_are_refused_by_every_command(tmp_path: Path, capsys: Any) -> None:
+    """os.system where a network is expected, and deep inside one: gan-lt import and train --init-from."""
+    import os
+
+    from gan_lt.cli import main
+
+    marker = tmp_path / "ran"
+    call = Hostile(os.system, f"touch {marker}")
+    plain = tmp_path / "plain.pkl"
+    plain.write_bytes(pickle.dumps({"G_ema": call, "D": None}))
+    G, D = random_networks({"mapping_layers": 2}, {"mapping_layers": 2}, small())
+    inside = write_pickle(tmp_path / "inside.pkl", official(G), official(D), {"synthesis_kwargs": call}, {})
+    for file in (plain, inside):
+        for command in (
+            ["import", str(file), str(tmp_path / "out")],
+            ["train", "--data", "digits", "--outdir", str(tmp_path / "runs"), "--init-from", str(file)],
+        ):
+            assert main(command) == 2
+            assert ".system, which no network needs; nothing of it was run" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inside.pkl", "plain.pkl"]
 
 
 def test_a_hostile_storage_is_not_loaded(tmp_path: Path) -> None:
