@@ -101,7 +101,8 @@ def _train(
         bar = progress.add_task("training", total=total_images, completed=state.images_seen)
         stopped = False
         while state.images_seen < total_images and not stopped:
-            training_step(state, averages)
+            with _memory_of(config, run):
+                training_step(state, averages)
             progress.update(bar, completed=min(state.images_seen, total_images))
             # together: a process that stopped alone would leave the others waiting for its gradients
             stopped = any_process(stop.requested)
@@ -207,6 +208,28 @@ def save(state: TrainingState, run: Path) -> None:
         )
         card = render_card(state.G_ema.config, training=state.config, images_seen=state.images_seen)
         state.G_ema.save_pretrained(run / "network", card)
+
+
+@contextmanager
+def _memory_of(config: TrainConfig, run: Path) -> Iterator[None]:
+    """Out of memory becomes one line with the setting that halves what a step needs."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        lacking = isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+            text in str(error) for text in ("not enough memory", "can't allocate memory")
+        )
+        if not lacking:
+            raise
+        images = config.training.round
+        remedy = (
+            f"training.micro_batch={images // 2} halves what a step needs"
+            if images > 1
+            else "a smaller generator.channel_max or data.resolution needs less"
+        )
+        raise InputError(
+            f"{run}: out of memory with {images} images at a time; the last checkpoint is kept: {remedy}, in a new run"
+        ) from error
 
 
 @contextmanager

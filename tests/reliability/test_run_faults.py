@@ -1,0 +1,91 @@
+"""What can go wrong around a run: each one a clear line, with earlier results intact."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from gan_lt.config import TrainConfig
+from gan_lt.data import ImageSet
+from gan_lt.errors import InputError
+from gan_lt.training import loop, train
+from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
+
+CPU = torch.device("cpu")
+MakeConfig = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def run(tmp_path: Path, make_config: MakeConfig, images: ImageSet) -> Path:
+    """A run half-way."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    train(make_config({"training": {"kimg": 0.024}}), images, folder, Console(quiet=True), CPU)
+    return folder
+
+
+def kept(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_names_the_setting_that_halves_it(
+    run: Path, make_config: MakeConfig, images: ImageSet, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    before = kept(run)
+
+    def step(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(loop, "training_step", step)
+    with pytest.raises(InputError, match=r"8 images at a time.*training\.micro_batch=4 "):
+        train(make_config(), images, run, Console(quiet=True), CPU)
+    assert kept(run) == before
+
+
+def test_other_errors_stay_what_they_are(
+    run: Path, make_config: MakeConfig, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(*arguments: Any) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(loop, "training_step", step)
+    with pytest.raises(RuntimeError, match="a defect"):
+        train(make_config(), images, run, Console(quiet=True), CPU)
+
+
+def test_leftovers_of_a_killed_process_go(run: Path, make_config: MakeConfig, images: ImageSet) -> None:
+    left = [
+        run / "checkpoints" / ".kimg-000009.safetensors.4242",
+        run / "network" / ".model.safetensors.4242",
+        run / ".stats.jsonl.4242",
+    ]
+    mine = run / ".notes"
+    for path in (*left, mine):
+        path.write_bytes(b"half")
+    train(make_config(), images, run, Console(quiet=True), CPU)
+    assert not any(path.exists() for path in left)
+    assert mine.exists()
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(
+    run: Path, make_config: MakeConfig, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = time.time, iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: real() - 3600 * next(calls))
+    assert train(make_config(), images, run, Console(quiet=True), CPU)
+    assert load_checkpoint(list_checkpoints(run / "checkpoints")[-1])["step"] == 6
