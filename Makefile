@@ -21,8 +21,9 @@ demo: $(STAMP)
 	rm -rf runs/demo
 	$(BIN)/python -m gan_lt.demo runs/demo
 
+# one worker a core, each with one thread: many tests are too small for more
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -152,6 +152,7 @@ def compile_cpu(target: Path, portable: bool) -> None:
     Raises:
         BuildError: no compiler, no torch, or a compiler error.
     """
+    target = target.absolute()  # ninja runs in another folder
     if sys.platform == "win32":
         raise BuildError("the native kernels have no Windows build yet")
     torch, compiler = find_torch(), find_compiler()
@@ -230,6 +231,7 @@ def compile_cuda(target: Path, architectures: Sequence[str] = CUDA_ARCHITECTURES
     Raises:
         BuildError: no nvcc, or a compiler error.
     """
+    target = target.absolute()  # ninja runs in another folder
     nvcc = find_nvcc()
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
         steps = [

@@ -62,7 +62,9 @@ def run_steps(steps: Sequence[Step], folder: Path) -> None:
     (folder / "build.ninja").write_text(ninja_file(steps), encoding="utf-8")
     command = [ninja, "-C", str(folder), "--quiet", "-j", str(os.cpu_count() or 1)]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMPILE_SECONDS * max(1, len(steps)), check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"ninja: {error}") from error
     if result.returncode:
@@ -70,7 +72,9 @@ def run_steps(steps: Sequence[Step], folder: Path) -> None:
         output = [line for line in (result.stdout + result.stderr).splitlines() if line not in commands]
         failed = [line.removeprefix("FAILED: ").strip() for line in output if line.startswith("FAILED: ")]
         reason = _first_error([line for line in output if not line.startswith(("FAILED: ", "ninja: "))])
-        raise BuildError(f"{Path(failed[0]).name if failed else 'ninja'}: {reason or output[-1]}")
+        raise BuildError(
+            f"{Path(failed[0]).name if failed else 'ninja'}: {reason or (output or [f'exit status {result.returncode}'])[-1]}"
+        )
 
 
 def ninja_file(steps: Sequence[Step]) -> str:

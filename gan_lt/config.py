@@ -365,7 +365,13 @@ class TrainConfig(Section):
         if self.backbone == "sngan":
             self._check_sngan()
         group, per_round = self.discriminator.mbstd_group_size, self.training.round
-        if self.backbone == "stylegan2" and group is not None and group < per_round and per_round % group:
+        if (
+            self.backbone == "stylegan2"
+            and self.discriminator.mbstd_channels
+            and group is not None
+            and group < per_round
+            and per_round % group
+        ):
             raise ValueError(
                 f"training.{'batch' if self.training.micro_batch is None else 'micro_batch'}={per_round} is not divisible "
                 f"by discriminator.mbstd_group_size={group}"

@@ -178,6 +178,7 @@ class BatchLoader:
             batch_size=None,  # an item of the data set is a batch already
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # its seed must not come from the random numbers of training
         )
         for images in loader:
             if isinstance(images, str):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-_MAKERS = (torch.randn, torch.zeros, torch.full)
+_MAKERS = (torch.randn, torch.zeros, torch.ones, torch.empty, torch.full)
 
 
 class ShapesOnly(TorchFunctionMode):

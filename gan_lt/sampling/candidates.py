@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,14 @@ class CandidateStore:
         self._root.mkdir(exist_ok=True)
 
     def has(self, stream: int, block: int) -> bool:
-        return self._path(stream, block, "npz").is_file()
+        """Whether the block is saved, whole: after a power loss a name may be there without its bytes."""
+        if not self._path(stream, block, "npz").is_file():
+            return False
+        try:
+            self.load(stream, block)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            return False
+        return True
 
     def save(self, stream: int, block: int, candidates: Candidates) -> None:
         pixels, facts = io.BytesIO(), io.BytesIO()

@@ -87,7 +87,10 @@ class GANOverSampler:
         present, counts = np.unique(labels, return_counts=True)
         have = dict(zip(present.tolist(), counts.tolist(), strict=True))
         lacking = self._lacking(have, position)
-        made_y = np.array([name for name, n in lacking.items() for _ in range(n)], dtype=labels.dtype)
+        names_made = [name for name, n in lacking.items() for _ in range(n)]
+        # texts keep their own width: that of the longest label given may be too short for a class that has none
+        as_text = labels.dtype.kind in "US" and len(names_made) > 0
+        made_y = np.array(names_made, dtype=None if as_text else labels.dtype)
         made_labels = np.array(
             [position[name] for name, n in lacking.items() for _ in range(n)], dtype=np.int64
         )

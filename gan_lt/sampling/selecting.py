@@ -209,17 +209,17 @@ def _judged(
     stream: _Stream, bench: _Bench, store: CandidateStore, seed: int, ranks: Ranks, generator: ImageGenerator
 ) -> Iterator[Candidates]:
     """The stream's candidates block by block; each block is made by one rank, once, and read by all."""
-    blocks = [range(start, min(start + CHUNK, stream.limit)) for start in range(0, stream.limit, CHUNK)]
-    for first in range(0, len(blocks), ranks.size):
-        if first + ranks.rank < len(blocks):
+    starts = range(0, stream.limit, CHUNK)  # a range, not a list: the limit of tries may be astronomical
+    for first in range(0, len(starts), ranks.size):
+        if first + ranks.rank < len(starts):
             number = first + ranks.rank
             if not store.has(stream.number, number):
-                indices = np.asarray(blocks[number], dtype=np.int64)
+                indices = np.arange(starts[number], min(starts[number] + CHUNK, stream.limit))
                 labels = np.full(len(indices), stream.number, dtype=np.int64)
                 images = sample_images(generator, labels, image_seeds(seed, labels, indices), stream.psi)
                 store.save(stream.number, number, bench.judge(images, stream.label))
         ranks.barrier()
-        for number in range(first, min(first + ranks.size, len(blocks))):
+        for number in range(first, min(first + ranks.size, len(starts))):
             yield store.load(stream.number, number)
 
 

@@ -53,7 +53,11 @@ class ClassFolders:
             folder = self._root / name
             folder.mkdir(parents=True, exist_ok=True)
             # after a power loss a name may be there without its bytes
-            self._there.update(f"{name}/{entry.name}" for entry in os.scandir(folder) if entry.stat().st_size)
+            self._there.update(
+                f"{name}/{entry.name}"
+                for entry in os.scandir(folder)
+                if not entry.name.startswith(".") and entry.stat().st_size
+            )
 
     def missing(self, unit: range) -> Positions:
         return np.array([i for i in unit if self.files[i] not in self._there], dtype=np.int64)
@@ -79,7 +83,11 @@ class _EncodedUnits:
     def __init__(self, work: Path) -> None:
         self._root = work / "units"
         self._root.mkdir(exist_ok=True)
-        self._sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._root)}
+        self._sizes = {
+            entry.name: entry.stat().st_size
+            for entry in os.scandir(self._root)
+            if not entry.name.startswith(".")
+        }
 
     def missing(self, unit: range) -> Positions:
         return np.array([] if self._is_whole(unit) else unit, dtype=np.int64)

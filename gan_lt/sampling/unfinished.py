@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,7 @@ if sys.platform != "win32":
     import fcntl
 
 _REQUEST = "request.json"
+_MADE = "made.json"
 
 
 def unfinished_path(out: Path) -> Path:
@@ -28,11 +29,11 @@ def unfinished_path(out: Path) -> Path:
 @contextmanager
 def unfinished_set(
     out: Path, request: dict[str, Any], *, empty_folder_ok: bool, ranks: Ranks
-) -> Iterator[Path | None]:
+) -> Iterator[Path | list[int]]:
     """The folder in which `out` is made, locked against other commands.
 
     Left by an exception it stays if it holds anything made, for the same request to go on with; otherwise it goes.
-    Yields None where a run was stopped after `out` was complete: there is nothing left to do.
+    Yields the numbers of images by class, instead, where a run was stopped after `out` was complete: nothing is left to do.
 
     Args:
         out: what is being made. request: everything that its bytes depend on, JSON values.
@@ -44,9 +45,9 @@ def unfinished_set(
     """
     path = unfinished_path(out)
     with ExitStack() as lock:
-        to_do = ranks.share(lambda: _begin(out, path, request, empty_folder_ok, lock))
-        if not to_do:
-            yield None
+        finished: list[int] | None = ranks.share(lambda: _begin(out, path, request, empty_folder_ok, lock))
+        if finished is not None:
+            yield finished
             return
         try:
             yield path
@@ -55,30 +56,56 @@ def unfinished_set(
                 shutil.rmtree(path, ignore_errors=True)
             raise
         if ranks.leads:
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
 
 
-def _begin(out: Path, path: Path, request: dict[str, Any], empty_folder_ok: bool, lock: ExitStack) -> bool:
+def remember_made(path: Path, made: Sequence[int]) -> None:
+    """Note in the folder `path` how many of each class the set holds that is about to be moved to its place."""
+    write_whole(path / _MADE, json.dumps(list(made)).encode())
+
+
+def _begin(
+    out: Path, path: Path, request: dict[str, Any], empty_folder_ok: bool, lock: ExitStack
+) -> list[int] | None:
+    """None: there is work to do. Else a run was stopped after the set was complete, and this is what it holds."""
+    known = path.is_dir()
+    path.mkdir(exist_ok=True)
+    # the lock before anything is looked at, and on the folder that is there now: its owner may just have finished
+    file = lock.enter_context(open(path / "lock", "w"))
+    _lock(file, out)
+    if not (path / "lock").exists() or os.fstat(file.fileno()).st_ino != (path / "lock").stat().st_ino:
+        raise InputError(
+            f"--outdir: {out} was being written by another process a moment ago; give the command again"
+        )
     there = _read_request(path)
     if out.exists() and not (empty_folder_ok and out.is_dir() and not any(out.iterdir())):
-        if there == request:
-            shutil.rmtree(path)
-            return False
+        made = _moved(path) if there == request else None
+        if made is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            return made
+        if not known:
+            shutil.rmtree(path, ignore_errors=True)
         raise InputError(f"--outdir: {out} exists already; choose another name, or remove it")
     if there is not None and there != request:
         raise InputError(
             f"--outdir: {out} is unfinished, from another command ({_difference(there, request)}); give that command again "
             f"to finish it, choose another name, or remove {path}"
         )
-    path.mkdir(exist_ok=True)
-    _lock(lock.enter_context(open(path / "lock", "w")), out)
     if there is None:
         try:
             write_whole(path / _REQUEST, json.dumps(request, indent=1).encode())
         except OSError:
             shutil.rmtree(path, ignore_errors=True)
             raise
-    return True
+    return None
+
+
+def _moved(path: Path) -> list[int] | None:
+    """How many of each class the complete set holds that was moved out of this folder; None where it is still in here."""
+    if not (path / _MADE).is_file() or any((path / name).exists() for name in ("set", "zip", "shards")):
+        return None
+    made: list[int] = json.loads((path / _MADE).read_bytes())
+    return made
 
 
 def _lock(file: IO[str], out: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +36,7 @@ from gan_lt.sampling.set_formats import (
     WebDatasetShards,
 )
 from gan_lt.sampling.truncation import TruncationSetting, psi_per_class
-from gan_lt.sampling.unfinished import unfinished_set
+from gan_lt.sampling.unfinished import remember_made, unfinished_set
 
 Stage = Callable[[str, int, int], None]
 
@@ -93,6 +95,11 @@ def write_synthetic_set(
         InputError: `out` exists already, is unfinished from other arguments or can't be written.
     """
     ranks = ranks or Ranks()
+    out = Path(os.path.realpath(out))
+    if set_format != "zip" and out.is_dir() and (out.is_mount() or out == Path.cwd()):
+        raise InputError(
+            f"--outdir: {out} can't be replaced (a mount point, or the current folder); name a folder inside it"
+        )
     psi = psi_per_class(truncation_psi, plan.class_names)
     require_class_names(plan.class_names, "--network")
     if shard_images < 1:
@@ -160,10 +167,14 @@ def _write(
     # without its file's hash a network is known by its weights: another one must not go on with the set
     request = order.request(order.network_sha256 or weights_digest(generator))
     with unfinished_set(out, request, empty_folder_ok=order.set_format != "zip", ranks=ranks) as work:
-        if work is None:
-            return order.plan.counts
+        if isinstance(work, list):
+            return np.array(work, dtype=np.int64)
         contents, selected, pixels = _contents(generator, order, work, ranks, progress, stage)
         if not len(contents):
+            ranks.barrier()
+            if ranks.leads:
+                # nothing in there is of use to a command that asks for something else
+                shutil.rmtree(work / "candidates", ignore_errors=True)
             raise InputError(
                 f"--max-tries: none of {int(selected.drawn.sum()) if selected else 0} candidates passed the selection; "
                 "raise it, or ask for less"
@@ -176,6 +187,7 @@ def _write(
         fill_set(target, mine, pixels, order.encoding, progress)
         ranks.barrier()
         if ranks.leads:
+            remember_made(work, contents.made().tolist())
             target.complete(order.manifest(generator.resolution, contents, selected, target.files), out)
         ranks.barrier()
     return contents.made()

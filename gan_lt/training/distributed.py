@@ -64,6 +64,8 @@ def check_batch(config: TrainConfig) -> str | None:
         return None
     total = config.training.round
     held = len(own_rows(total))
+    if config.backbone != "stylegan2" or config.discriminator.mbstd_channels == 0:
+        return None
     group = config.discriminator.mbstd_group_size
     if group is None or group > held:
         return f"minibatch standard deviation over groups of {held} images, those of one process"

@@ -80,6 +80,12 @@ def transfer(
         state[_EMBEDDING] = class_vectors(state[_EMBEDDING], matches, noise[:, :width])
     elif target.num_classes:
         state = _with_classes(source, state, expected)
+    for name in ("mapping.class_scale", "mapping.w_avg_unconditional"):
+        # state of a method, not layers: begun afresh where the source ran without it, dropped where the target does
+        if name in expected and name not in state:
+            state[name] = state["mapping.w_avg"] if name.endswith("unconditional") else expected[name]
+        elif name in state and name not in expected:
+            del state[name]
     what = type(target).__name__.lower()
     for name in sorted(expected.keys() | state.keys()):
         theirs = list(state[name].shape) if name in state else "nothing"

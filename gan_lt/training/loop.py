@@ -120,7 +120,8 @@ def _train(
             values.update({f"augment/{key}": value for key, value in augment.items()})
             values["speed/images_per_second"] = (state.images_seen - tick_start) / seconds
             per_class: dict[str, dict[str, float]] = {}
-            if measuring is not None and (finished or ticks % config.metrics.ticks == 0):
+            # not when stopped: whoever asked for that may not wait for a measurement
+            if measuring is not None and not stopped and (finished or ticks % config.metrics.ticks == 0):
                 measured, per_class = measuring.measure(state.G_ema)
                 values.update({measuring.curve(name): value for name, value in measured.items()})
                 with _writing(run):
@@ -131,6 +132,7 @@ def _train(
                     monitor.sample_grid(state.G_ema, state.images_seen)
             # not while step after step is skipped: what is kept must be good
             if finished or (ticks % settings.checkpoint_ticks == 0 and guard.longest() < 2):
+                wait_for_all()  # process 0 may have measured for long
                 save(state, run)
             wait_for_all()
             tick_time, tick_start = time.perf_counter(), state.images_seen
@@ -222,9 +224,15 @@ def _memory_of(config: TrainConfig, run: Path) -> Iterator[None]:
         if not lacking:
             raise
         images = config.training.round
+        group = (config.discriminator.mbstd_group_size or 1) if config.backbone == "stylegan2" else 1
+        smaller = [
+            n
+            for n in range(images // 2, 1, -1)
+            if config.training.batch % n == 0 and (n <= group or n % group == 0)
+        ]
         remedy = (
-            f"training.micro_batch={images // 2} halves what a step needs"
-            if images > 1
+            f"training.micro_batch={smaller[0]} needs less at once"
+            if smaller
             else "a smaller generator.channel_max or data.resolution needs less"
         )
         raise InputError(

@@ -47,6 +47,11 @@ class Measuring:
                 f"metrics.real: class {missing[0]!r} is in only one of {real.name} and the training images; the reference "
                 f"must have the same classes"
             )
+        if real.channels != images.channels:
+            raise InputError(
+                f"metrics.real: {real.name} has {real.channels} channels, the training images {images.channels}; pass "
+                f"metrics.real with images of the same kind"
+            )
         with torch.random.fork_rng(devices=[]):
             self._reference = Reference(
                 real, self.settings.features, seed=config.training.seed, device=str(device)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gan_lt.config import TrainConfig, dump_yaml, read_yaml, validate
@@ -67,13 +68,19 @@ def exclusive(run: Path) -> Iterator[None]:
     Raises:
         InputError: another process trains there.
     """
-    with open(run / _LOCK_NAME, "w", encoding="utf-8") as file:
+    with ExitStack() as stack:
         try:
+            file = stack.enter_context(open(run / _LOCK_NAME, "w", encoding="utf-8"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
                 f"{run}: another process trains in this folder; wait for it, or pass another --name"
             ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # some network file systems have no locks
+                raise InputError(
+                    f"{run}: can't be written ({error.strerror}); choose a folder of yours"
+                ) from error
         yield
 
 
