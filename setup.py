@@ -86,6 +86,7 @@ APP = ["gradio>=6"]
 WEBDATASET = ["webdataset>=0.2.86"]
 TESTS = [
     "pytest>=8",
+    "pytest-xdist>=3.5",
     "hypothesis>=6.100",
     "torch-fidelity>=0.3",
     "prdc>=0.2",
