@@ -15,7 +15,7 @@ from rich.console import Console
 
 from gan_lt.config import TrainConfig, build_config, preset_names, preset_values, validate
 from gan_lt.data.opening import NAMED_SETS
-from gan_lt.errors import InputError
+from gan_lt.errors import InputError, LostProcessError
 from gan_lt.generation import generate_command, generate_parser
 
 __all__ = [
@@ -41,7 +41,7 @@ def run_command(command: Callable[[Sequence[str]], int], arguments: Sequence[str
     try:
         return command(arguments)
     except InputError as error:
-        _print_error(str(error))
+        _print_error(error)
         return 2
     except BrokenPipeError:
         # whoever read our output has seen enough; the interpreter must not complain when it flushes at exit
@@ -52,10 +52,12 @@ def run_command(command: Callable[[Sequence[str]], int], arguments: Sequence[str
         return 130
 
 
-def _print_error(message: str) -> None:
+def _print_error(message: InputError) -> None:
     """One line on standard error; of several processes with the same complaint, only the first is heard."""
     number = int(os.environ.get("RANK", "0"))
-    if number:
+    if isinstance(message, LostProcessError):
+        time.sleep(6)  # the one that failed speaks first, and torchrun ends us meanwhile
+    elif number:
         time.sleep(2)  # torchrun ends us meanwhile if process 0 has failed, too
     print(f"error: {message}" if number == 0 else f"error in process {number}: {message}", file=sys.stderr)
 

@@ -18,3 +18,7 @@ class InputError(ValueError):
         super().__init__(
             line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 4 :]}"
         )
+
+
+class LostProcessError(InputError):
+    """Another process of the run is gone; what it said is the reason."""

@@ -12,7 +12,7 @@ import torch
 from torch import distributed
 
 from gan_lt.config import TrainConfig
-from gan_lt.errors import InputError
+from gan_lt.errors import InputError, LostProcessError
 from gan_lt.processes import join_processes, own_rows, restarts, world_size
 
 # An error in one process makes torchrun end the others at once. This is for a process that hangs; where the others wait
@@ -46,7 +46,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         # Gloo's own errors have no class of their own
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
-            raise InputError(
+            raise LostProcessError(
                 "the connection to another process of this run was lost; what it said last is the reason"
             ) from error
         raise

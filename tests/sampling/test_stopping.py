@@ -31,7 +31,8 @@ CIFAR_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
 
 # generate in a process of its own that waits a little after each unit, so that a kill falls into the middle
 SLOWED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
 from gan_lt.commands import generate_command, run_command
 import gan_lt.sampling.writing as writing
 plain = writing.fill_set
