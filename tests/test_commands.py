@@ -139,6 +139,7 @@ def test_resume_lengthens_a_run(tmp_path: Path, data: Path, refused: Refused) ->
     train_command(["--data", str(data), "--outdir", str(tmp_path), "--name", "run", *TINY])
     assert train_command(["--resume", str(run), "--kimg", "0.048"]) == 0
     assert [json.loads(line)["kimg"] for line in (run / "stats.jsonl").open()][-1] == 0.048
+    assert "kimg: 0.048" in (run / "config.yaml").read_text(), "and the run is that long from now on"
     assert "training.batch" in refused(train_command, ["--resume", run, "--batch", 16])
     assert "'loss.r1_gamma=3'" in refused(train_command, ["--resume", run, "loss.r1_gamma=3"])
     assert "--preset" in refused(train_command, ["--resume", run, "--preset", "custom"])

@@ -31,7 +31,7 @@ from gan_lt.training.guard import LIMIT, StepGuard, parameters_of
 from gan_lt.training.initial_networks import InitialNetworks, open_initial_networks
 from gan_lt.training.interruption import StopRequest
 from gan_lt.training.monitor import Averages, Monitor
-from gan_lt.training.run_directory import exclusive, remove_leftovers
+from gan_lt.training.run_directory import CONFIG_NAME, exclusive, open_run, remove_leftovers, write_config
 from gan_lt.training.state import TrainingState
 from gan_lt.training.step import discriminator_step, generator_step
 
@@ -66,6 +66,13 @@ def train(
         InputError: another process trains in `run`, or its checkpoints are of other images or all damaged.
     """
     with exclusive(run) if is_main() else nullcontext():
+        if (
+            is_main()
+            and (run / CONFIG_NAME).is_file()
+            and open_run(run).training.kimg != config.training.kimg
+        ):
+            # a run that was lengthened is that long from now on, also when it is resumed without saying so
+            write_config(run, config)
         if is_main():
             remove_leftovers(run)
         return _train(config, images, run, console, device, initial)

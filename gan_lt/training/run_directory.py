@@ -38,14 +38,19 @@ def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Pa
                     f"--name: {run} is a run already; pass --resume {run} to go on, or another name"
                 )
             run.mkdir(exist_ok=True)
-        temporary = run / f".{CONFIG_NAME}.{os.getpid()}"
-        temporary.write_text(dump_yaml(config), encoding="utf-8")
-        os.replace(temporary, run / CONFIG_NAME)
+        write_config(run, config)
     except OSError as error:
         raise InputError(
             f"--outdir: {outdir} can't be written ({error.strerror}); choose a folder of yours with free space"
         ) from error
     return run
+
+
+def write_config(run: Path, config: TrainConfig) -> None:
+    """Write config.yaml, whole or not at all."""
+    temporary = run / f".{CONFIG_NAME}.{os.getpid()}"
+    temporary.write_text(dump_yaml(config), encoding="utf-8")
+    os.replace(temporary, run / CONFIG_NAME)
 
 
 def _next_free(outdir: Path, description: str) -> Path:
