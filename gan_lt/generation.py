@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
@@ -102,11 +98,12 @@ def generate_command(arguments: Sequence[str], prog: str = "generate.py") -> int
     from gan_lt.sampling.ranks import joined_ranks
 
     _require_combinations(args)
-    with joined_ranks() as ranks, _terminable():
+    with joined_ranks() as ranks:
         return _generate(args, ranks)
 
 
 def _generate(args: argparse.Namespace, ranks: Ranks) -> int:
+    from gan_lt.interruption import StopRequest
     from gan_lt.sampling import Encoding, load_generator, parse_truncation, write_synthetic_set
     from gan_lt.sampling.set_formats import SHARD_IMAGES
     from gan_lt.sampling.unfinished import unfinished_path
@@ -120,41 +117,48 @@ def _generate(args: argparse.Namespace, ranks: Ranks) -> int:
     plan = _plan(args, generator, data, selection)
     progress = images_progress(console)
     bar = progress.add_task("sampling", total=None)
+    stop = StopRequest()
 
     def begin(what: str, total: int, done: int) -> None:
+        stop.check()
         if ranks.size > 1:
             what = f"{what}, the share of 1 in {ranks.size} processes"
         progress.reset(bar, total=total, completed=done, description=what, start=True)
 
     def advance(images: int) -> None:
+        stop.check()
         if ranks.leads:
             progress.start()  # with the first image: a refusal stays one line
         progress.advance(bar, images)
 
     try:
-        written = write_synthetic_set(
-            generator,
-            plan,
-            args.outdir,
-            seed=args.seed,
-            truncation_psi=truncation,
-            network_sha256=digest,
-            set_format=args.format,
-            encoding=encoding,
-            selection=selection,
-            copy_real=data if args.copy_real else None,
-            shard_images=SHARD_IMAGES if args.shard_images is None else args.shard_images,
-            ranks=ranks,
-            progress=advance,
-            stage=begin,
-        )
-    except KeyboardInterrupt:
+        with stop:
+            written = write_synthetic_set(
+                generator,
+                plan,
+                args.outdir,
+                seed=args.seed,
+                truncation_psi=truncation,
+                network_sha256=digest,
+                set_format=args.format,
+                encoding=encoding,
+                selection=selection,
+                copy_real=data if args.copy_real else None,
+                shard_images=SHARD_IMAGES if args.shard_images is None else args.shard_images,
+                ranks=ranks,
+                progress=advance,
+                stage=begin,
+            )
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # a process that waits for another one learns from the broken connection that both are to stop
+        if isinstance(error, RuntimeError) and not (stop.requested and ranks.size > 1):
+            raise
         if ranks.leads and unfinished_path(args.outdir).exists():
             console.print(
                 f"stopped; what is made lies in {unfinished_path(args.outdir)}, the same command goes on from there",
                 soft_wrap=True,
             )
-        raise
+        raise KeyboardInterrupt from None
     finally:
         if progress.live.is_started:
             progress.stop()
@@ -255,21 +259,3 @@ def _duplicate_distance(text: str | None) -> float | Literal["auto"] | None:
         raise InputError(
             f"--drop-duplicates: {text!r} is not a number; write one from 0 to 1, or none"
         ) from None
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does: threads finish what they are writing."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    # Python allows signal handlers in the main thread only
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

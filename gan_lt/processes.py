@@ -27,6 +27,11 @@ from gan_lt.errors import InputError
 _group_size: int | None = None
 
 
+def launched_by_torchrun() -> bool:
+    """Whether torchrun (or anything else that sets its variables) started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ and "MASTER_ADDR" in os.environ
+
+
 def restarts() -> int:
     """How often torchrun has started this process again."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

@@ -13,17 +13,12 @@ from torch import distributed
 
 from gan_lt.config import TrainConfig
 from gan_lt.errors import InputError, LostProcessError
-from gan_lt.processes import join_processes, own_rows, restarts, world_size
+from gan_lt.processes import join_processes, launched_by_torchrun, own_rows, restarts, world_size
 
 # An error in one process makes torchrun end the others at once. This is for a process that hangs; where the others wait
 # for process 0, which samples and measures, they do so in `wait_for_all`, without this limit.
 _TIMEOUT = timedelta(minutes=3)
 _LAUNCH = ".launch"
-
-
-def launched_by_torchrun() -> bool:
-    """Whether torchrun (or anything else that sets its variables) started this process."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ and "MASTER_ADDR" in os.environ
 
 
 def local_rank() -> int:

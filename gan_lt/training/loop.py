@@ -17,6 +17,7 @@ from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.interop.model_card import render_card
+from gan_lt.interruption import StopRequest
 from gan_lt.processes import any_process, average_gradients, is_main, mean_over_processes, wait_for_all
 from gan_lt.progress import training_progress
 from gan_lt.training.checkpoint import (
@@ -29,7 +30,6 @@ from gan_lt.training.ema import ema_decay, update_ema
 from gan_lt.training.fine_tuning import start_from
 from gan_lt.training.guard import LIMIT, StepGuard, parameters_of
 from gan_lt.training.initial_networks import InitialNetworks, open_initial_networks
-from gan_lt.training.interruption import StopRequest
 from gan_lt.training.monitor import Averages, Monitor
 from gan_lt.training.run_directory import CONFIG_NAME, exclusive, open_run, remove_leftovers, write_config
 from gan_lt.training.state import TrainingState

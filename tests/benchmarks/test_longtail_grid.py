@@ -10,7 +10,7 @@ import pytest
 
 import benchmarks.longtail as longtail
 from gan_lt.errors import InputError
-from gan_lt.training.interruption import StopRequest
+from gan_lt.interruption import StopRequest
 
 SMALL = [
     "generator.channel_max=8",

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.live import Live
 
 from gan_lt.commands import generate_command
 from gan_lt.data import open_image_set
@@ -123,7 +125,7 @@ def test_a_signal_stops_it_with_a_word_and_status_130(
         time.sleep(0.005)
     process.send_signal(number)
     _, message = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, message
     assert "same command" in message
     assert "Traceback" not in message
     there = len(saved(out))
@@ -134,6 +136,28 @@ def test_a_signal_stops_it_with_a_word_and_status_130(
     assert open_image_set(out).counts.tolist() == [20 * CHUNK] * 3
     with pytest.raises(InputError, match="exists already"):
         generate_command(common)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_progress_bar_starts(
+    tmp_path: Path, network: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A bar that an exception leaves half started can't be stopped."""
+    plain = Live._enable_redirect_io
+
+    def interrupted(self: Live) -> None:
+        signal.raise_signal(number)
+        plain(self)
+
+    monkeypatch.setattr(Live, "_enable_redirect_io", interrupted)
+    monkeypatch.setattr("gan_lt.generation.console", Console(stderr=True, force_terminal=True))
+    before = signal.getsignal(number)
+    command = ["--network", str(network), "--per-class", str(4 * CHUNK), "--outdir", str(tmp_path / "out")]
+    with pytest.raises(KeyboardInterrupt):
+        generate_command(command)
+    assert signal.getsignal(number) is before
+    monkeypatch.undo()
+    assert generate_command(command) == 0
 
 
 @pytest.mark.slow

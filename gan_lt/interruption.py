@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM end a run at the next step, with a checkpoint; a second one ends it at once."""
+"""Ctrl-C and SIGTERM end the work where it can be ended; a second one ends it at once.
+
+An exception that a signal raises wherever the program happens to be may hit code that is not made for it: C code that
+takes it for an error of its own, a progress bar that has half started. A flag, looked at between two pieces of work, can't.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from gan_lt.training.distributed import launched_by_torchrun
+from gan_lt.processes import launched_by_torchrun
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -30,6 +34,15 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+    def check(self) -> None:
+        """End here, as Ctrl-C does, if a signal has come.
+
+        Raises:
+            KeyboardInterrupt: it has.
+        """
+        if self.requested:
+            raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
