@@ -14,13 +14,27 @@ from rich.text import Text
 from eval.class_order import rarest_last
 from eval.columns import Column, class_columns, format_value, metric_columns, shown_value
 from eval.report import Report
+from eval.summary import CLASS_MEASURES
 from gan_lt.errors import InputError
+
+# figures over all classes that are means of a figure of each class, which has this name
+_CLASS_MEANS = {mean: name for name, mean in CLASS_MEASURES.values()} | {
+    name: name
+    for name in (
+        "conditional_accuracy",
+        "conditional_accuracy_real",
+        "memorization",
+        "memorization_control",
+    )
+}
+# figures measured between features: of other features they are other figures
+_OF_FEATURES = frozenset({"fid"} | set(CLASS_MEASURES) | set(sum(CLASS_MEASURES.values(), ())))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A figure of both; better: "a", "b", or "" where their intervals overlap, are unknown, or no end is
-    good.
+    """A figure of both; difference: "-" where the two can't be compared; better: "a", "b", or "" where their
+    intervals overlap, are unknown, or no end is good.
     """
 
     a: str
@@ -58,8 +72,11 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
         raise InputError(
             f"{path_a} and {path_b} have no class in common; compare evaluations of the same classes"
         )
+    same_features = _feature_warning(a, b) is None
+    same_classes = {row["name"] for row in a.per_class} == set(rows_b)
+    both = [(row, rows_b[row["name"]]) for row in shared]
     whole = [
-        (column, _pair(column, a.metrics, b.metrics, a.intervals, b.intervals))
+        (column, _whole_pair(column, a, b, both, same_classes, same_features))
         for column in metric_columns(a.distance_name)
         if column.key in a.metrics and column.key in b.metrics
     ]
@@ -69,7 +86,12 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
     classes = []
     for index in order:
         row, other = shared[index], rows_b[shared[index]["name"]]
-        pairs = [_pair(column, row, other, row["intervals"], other["intervals"]) for column in columns]
+        pairs = [
+            _pair(column, row, other, row["intervals"], other["intervals"])
+            if same_features or column.key not in _OF_FEATURES
+            else _two_figures(column, row, other)
+            for column in columns
+        ]
         classes.append((row, pairs))
     titles = (str(a.settings["fake"]), str(b.settings["fake"]))
     if titles[0] == titles[1]:
@@ -110,6 +132,41 @@ def _marked(pair: Pair) -> tuple[Text, Text]:
     )
 
 
+def _whole_pair(
+    column: Column,
+    a: Report,
+    b: Report,
+    both: list[tuple[dict[str, Any], dict[str, Any]]],
+    same_classes: bool,
+    same_features: bool,
+) -> Pair:
+    """A figure over all classes: means are taken over the classes that both sides have a value for."""
+    if not same_features and column.key in _OF_FEATURES:
+        return _two_figures(column, a.metrics, b.metrics)
+    name = _CLASS_MEANS.get(column.key)
+    if name is None:
+        if same_classes:
+            return _pair(column, a.metrics, b.metrics, a.intervals, b.intervals)
+        return _two_figures(column, a.metrics, b.metrics)
+    known = [(first.get(name), second.get(name)) for first, second in both]
+    if same_classes and all((first is None) == (second is None) for first, second in known):
+        return _pair(column, a.metrics, b.metrics, a.intervals, b.intervals)
+    common = [(first, second) for first, second in known if first is not None and second is not None]
+    if not common:
+        return _two_figures(column, a.metrics, b.metrics)
+    means = [{column.key: sum(values) / len(values)} for values in zip(*common, strict=True)]
+    return _pair(column, means[0], means[1], {}, {})
+
+
+def _two_figures(column: Column, values_a: dict[str, Any], values_b: dict[str, Any]) -> Pair:
+    """Both figures, and no difference: they don't measure the same."""
+    texts = [
+        format_value(shown_value(column.key, values.get(column.key)), column.digits)
+        for values in (values_a, values_b)
+    ]
+    return Pair(texts[0], texts[1], "-", "")
+
+
 def _pair(
     column: Column,
     values_a: dict[str, Any],
@@ -129,16 +186,8 @@ def _pair(
 
 
 def _incomparable(a: Report, b: Report, path_a: str | Path, path_b: str | Path) -> list[str]:
-    said = []
-    names = [str(report.features["name"]) for report in (a, b)]
-    if names[0] != names[1]:
-        said.append(f"The features differ ({names[0]} and {names[1]}): distances can't be compared.")
-    elif a.features["weights_hash"] != b.features["weights_hash"]:
-        said.append(
-            f"Both use {names[0]} features, but of different weights (another reference or seed): "
-            "distances can't be "
-            "compared."
-        )
+    features = _feature_warning(a, b)
+    said = [] if features is None else [features]
     for key, what in (
         ("real", "references"),
         ("n_real", "numbers of real images"),
@@ -152,5 +201,36 @@ def _incomparable(a: Report, b: Report, path_a: str | Path, path_b: str | Path) 
     only_b = sorted({row["name"] for row in b.per_class} - {row["name"] for row in a.per_class})
     for path, only in ((path_a, only_a), (path_b, only_b)):
         if only:
-            said.append(f"Only {path} has the classes {', '.join(only)}; they are left out.")
+            said.append(f"Only {path} has the classes {', '.join(only)}; means leave them out.")
+    if only_a or only_b:
+        said.append("Figures over all images have no difference: they are of different classes.")
+    return said + _unmeasured(a, b, path_a, path_b)
+
+
+def _unmeasured(a: Report, b: Report, path_a: str | Path, path_b: str | Path) -> list[str]:
+    """Classes of both without a figure of their own on one side, as --allow-missing leaves them."""
+    figures = {name for name, _ in CLASS_MEASURES.values()}
+    rows_a, rows_b = ({row["name"]: row for row in report.per_class} for report in (a, b))
+    said = []
+    for path, own, other in ((path_a, rows_a, rows_b), (path_b, rows_b, rows_a)):
+        lacking = [
+            str(name)
+            for name in own
+            if name in other
+            and any(own[name].get(key) is None and other[name].get(key) is not None for key in figures)
+        ]
+        if lacking:
+            said.append(f"{path} lacks figures of {', '.join(lacking)}; means leave them out on both sides.")
     return said
+
+
+def _feature_warning(a: Report, b: Report) -> str | None:
+    names = [str(report.features["name"]) for report in (a, b)]
+    if names[0] != names[1]:
+        return f"The features differ ({names[0]} and {names[1]}): distances can't be compared."
+    if a.features["weights_hash"] != b.features["weights_hash"]:
+        return (
+            f"Both use {names[0]} features, but of different weights (another reference or seed): "
+            "distances can't be compared."
+        )
+    return None

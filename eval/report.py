@@ -105,7 +105,8 @@ class Report:
         if document.get("format") != FORMAT:
             raise InputError(f"{path} has format {document.get('format')!r}; this version reads {FORMAT}")
         document["intervals"] = {name: tuple(pair) for name, pair in document["intervals"].items()}
-        return cls(**{key: document[key] for key in (*needed, "memorization", "utility")})
+        present = [key for key in (*needed, "memorization", "utility") if key in document]
+        return cls(**{key: document[key] for key in present})
 
 
 def distance_name(features: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,12 @@ from gan_lt.data.decoding import CorruptImageError, ImageHeader, corrupt_image, 
 Uint8Array = NDArray[np.uint8]
 IndexArray = NDArray[np.int64]
 
-_CHUNK = 64  # images a thread takes at a time: enough that hand-over costs nothing beside decoding
+# Threads take turns at Python's lock: where an image takes less than this they are slower than one of them alone. A
+# time, because the size of the files says more than that of the images made of them, and is not known here.
+_WORTH_A_THREAD = 0.35e-3  # seconds an image
+_HAND_OVER = 10e-3  # seconds of work a thread takes at a time: enough beside what handing it over costs
+_CHUNK = 64
+_TRIED = 8
 _Result = TypeVar("_Result")
 
 
@@ -162,9 +168,22 @@ def open_image(files: ImageFiles, name: str) -> IO[bytes]:
 
 
 def in_threads(work: Callable[[range], _Result], n: int, threads: int | None = None) -> Iterable[_Result]:
-    """``work`` over ``range(n)`` in chunks, results in order. One thread where there is little to do."""
-    spans = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
-    threads = min(len(spans), threads if threads is not None else _usable_cores())
+    """``work`` over ``range(n)`` in chunks, results in order. In this thread alone where others would not help."""
+    threads = threads if threads is not None else _usable_cores()
+    chunk = _CHUNK
+    done = 0
+    if threads > 1 and n > 1:
+        # the first image may have to load a decoder
+        for span in (range(1), range(1, min(1 + _TRIED, n))):
+            began = time.perf_counter()
+            result = work(span)
+            seconds = (time.perf_counter() - began) / len(span)
+            yield result
+        done = span.stop
+        threads = threads if seconds >= _WORTH_A_THREAD else 1
+        chunk = min(max(int(_HAND_OVER / max(seconds, 1e-6)), 1), _CHUNK)
+    spans = [range(start, min(start + chunk, n)) for start in range(done, n, chunk)]
+    threads = min(len(spans), threads)
     if threads <= 1:
         yield from map(work, spans)
         return
