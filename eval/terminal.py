@@ -24,13 +24,15 @@ def print_report(report: Report, console: Console | None = None) -> None:
     if not console.is_terminal:
         # a file or a pipe has no width: cells there must not be cut
         console = Console(width=200, file=console.file)
+    figures = headline(report)
     summary = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("measure", "value", "95 % interval"):
         summary.add_column(title, justify="left" if title == "measure" else "right")
-    for entry in headline(report):
+    for entry in figures:
         summary.add_row(entry.title, entry.value, entry.interval)
-    console.print(summary)
-    _print_class_table(report, console)
+    if figures:  # utility has a table of its own
+        console.print(summary)
+        _print_class_table(report, console)
     if report.utility is not None:
         console.print(_utility_table(report.utility))
         console.print(verdict(report.utility))

@@ -130,8 +130,9 @@ def train_command(arguments: Sequence[str], prog: str = "train.py") -> int:
     """`train.py`: train, and say how to go on. Status 0 also when stopped by a signal: a checkpoint is there."""
     run, complete = train_run(arguments, prog)
     if complete:
+        generate = "gan-lt generate" if prog == "gan-lt train" else "python generate.py"
         console.print(
-            f"done: {run}; sample it with: python generate.py --network {run} --outdir OUT --per-class 100",
+            f"done: {run}; sample it with: {generate} --network {run} --outdir OUT --per-class 100",
             soft_wrap=True,
         )
     return 0

@@ -49,7 +49,7 @@ def doctor_command(arguments: Sequence[str], prog: str = "gan-lt doctor") -> int
         console.print(
             f"{device:<13} {entry['backend']}: {entry['reason'] or entry['source']}", highlight=False
         )
-    table = Table("operation", "device", "kernel", "forward", "with gradient", "reference", box=None)
+    table = Table("operation", "device", "kernel", "forward", "with gradient", "reference forward", box=None)
     for row in timings:
         figures = [f"{row[key]:.2f} ms" if row[key] is not None else "-" for key in _FIGURES]
         table.add_row(row["operation"], row["device"], row["kernel"], *figures)

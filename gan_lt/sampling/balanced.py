@@ -104,7 +104,8 @@ class SyntheticDataset(Dataset[tuple[Any, int]]):
 
     Item i is the same in every process and every epoch: class by class, in the order of `generate.py`'s files. Images
     are made in chunks of neighbours and kept, so going through the set costs each image once, in any order. Stands beside
-    real images in a `ConcatDataset`, and in a `DataLoader` with any number of workers.
+    real images in a `ConcatDataset`, and in a `DataLoader`; each of its workers makes, and keeps, the chunks that it is asked
+    for, so without shuffling, or with batches of whole chunks, they share the work best.
 
     Args:
         generator: in evaluation mode; used as it is.

@@ -26,18 +26,19 @@ class TrainingCopies:
     """Near-copies of training images, class by class, by the threshold of `eval.memorization`.
 
     data: real images of the generator's size. class_names: the K classes, by which the labels below go.
+    option: what asked for it, for messages.
 
     Raises:
         InputError: a class without training images, or with only one, or with copies of one.
     """
 
-    def __init__(self, data: ImageSet, class_names: tuple[str, ...]) -> None:
-        self._data, self._class_names = data, class_names
+    def __init__(self, data: ImageSet, class_names: tuple[str, ...], option: str = "--drop-copies") -> None:
+        self._data, self._class_names, self._option = data, class_names, option
         self._known: dict[int, KnownImages] = {}
         for name in class_names:
             if name not in data.class_names:
                 raise InputError(
-                    f"--drop-copies: {data.name} has no class {name!r}; pass --train-data with the network's classes"
+                    f"{option}: {data.name} has no class {name!r}; pass --train-data with the network's classes"
                 )
 
     def threshold(self, label: int) -> float:
@@ -60,7 +61,7 @@ class TrainingCopies:
             try:
                 self._known[label] = KnownImages(pixel_points(self._data.images(of_class)))
             except InputError as error:
-                raise InputError(f"--drop-copies: class {name!r} of {self._data.name}: {error}") from error
+                raise InputError(f"{self._option}: class {name!r} of {self._data.name}: {error}") from error
         return self._known[label]
 
 

@@ -129,9 +129,13 @@ def plan_from_file(
     known = _classes(generator, classifier)
     try:
         wanted = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise InputError(
-            f'--counts: {file} can\'t be read as JSON ({error}); write {{"class name": number, ...}}'
+            f"--counts: {file} can't be read ({error.strerror}); name a JSON file of numbers by class"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f'--counts: {file} is not JSON ({error}); write {{"class name": number, ...}}'
         ) from error
     if not isinstance(wanted, dict):
         raise InputError(

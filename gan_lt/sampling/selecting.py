@@ -132,7 +132,11 @@ class _Bench:
         )
         needed = selection.drop_copies or selection.drop_duplicates == "auto"
         self._copies = (
-            TrainingCopies(selection.training, class_names)
+            TrainingCopies(
+                selection.training,
+                class_names,
+                "--drop-copies" if selection.drop_copies else "--drop-duplicates",
+            )
             if selection.training is not None and needed
             else None
         )

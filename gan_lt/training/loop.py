@@ -144,9 +144,7 @@ def _train(
             wait_for_all()
             tick_time, tick_start = time.perf_counter(), state.images_seen
     if stopped:
-        console.print(
-            f"stopped at {state.images_seen / 1000:.1f} kimg; go on with: python train.py --resume {run}"
-        )
+        console.print(f"stopped at {state.images_seen / 1000:.1f} kimg; go on with --resume {run}")
     return not stopped
 
 

@@ -157,10 +157,15 @@ def test_counts_from_a_file(tmp_path: Path, make_generator: MakeGenerator) -> No
     assert plan_from_file(make_generator(), file).counts.tolist() == [0, 0, 4]
 
 
+def test_counts_that_are_not_there_are_named(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    with pytest.raises(InputError, match="nowhere.json can't be read .No such file"):
+        plan_from_file(make_generator(), tmp_path / "nowhere.json")
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("{", "can't be read as JSON"),
+        ("{", "is not JSON"),
         ("[3]", "list"),
         ('{"elk": 2}', "'elk'"),
         ('{"ant": -2}', "-2"),
