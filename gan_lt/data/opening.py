@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gan_lt.data.archive import label_zip
 from gan_lt.data.cifar import open_cifar
 from gan_lt.data.decoding import (
     MAX_RESOLUTION,
     MIN_RESOLUTION,
-    CorruptImageError,
-    ImageHeader,
     require_resolution,
 )
 from gan_lt.data.digits import open_digits
@@ -130,26 +129,22 @@ def _image_set(
     skip_corrupt: bool,
     any_size: bool,
 ) -> ImageSet:
-    headers = scan_headers(files, labelled.names)
-    errors = [header for header in headers if isinstance(header, CorruptImageError)]
-    if errors and not skip_corrupt:
-        raise errors[0]
-    good = [index for index, header in enumerate(headers) if isinstance(header, ImageHeader)]
-    names = tuple(labelled.names[index] for index in good)
-    skipped = tuple(
-        name
-        for name, header in zip(labelled.names, headers, strict=True)
-        if isinstance(header, CorruptImageError)
-    )
-    readable = [header for header in headers if isinstance(header, ImageHeader)]
-    labels = labelled.labels[good]
-    require_all_classes(labelled.class_names, labels, f"{shown} without its corrupt images")
+    headers = scan_headers(files, len(labelled.names))
+    if headers.corrupt and not skip_corrupt:
+        raise headers.corrupt[min(headers.corrupt)]
+    names, labels, positions = labelled.names, labelled.labels, np.arange(len(labelled.names))
+    skipped = tuple(names[position] for position in sorted(headers.corrupt))
+    if skipped:
+        positions = np.delete(positions, list(headers.corrupt))
+        names = tuple(names[position] for position in positions.tolist())
+        labels = labels[positions]
+        require_all_classes(labelled.class_names, labels, f"{shown} without its corrupt images")
 
     if resolution is None:
-        resolution = _own_resolution(readable, names, shown, any_size)
+        resolution = _own_resolution(headers.sizes[positions], names, shown, any_size)
     if channels is None:
-        channels = 3 if any(header.is_colour for header in readable) else 1
-    encoded = EncodedPixels(files, names, resolution, channels)
+        channels = 3 if headers.is_colour.any() else 1
+    encoded = EncodedPixels(files, positions, resolution, channels)
     image_set = ImageSet(
         name=name,
         class_names=labelled.class_names,
@@ -165,25 +160,25 @@ def _image_set(
     return image_set.materialize() if image_set.decoded_bytes <= IN_MEMORY_BYTES else image_set
 
 
-def _own_resolution(headers: Sequence[ImageHeader], names: Sequence[str], shown: str, any_size: bool) -> int:
+def _own_resolution(sizes: NDArray[np.int32], names: Sequence[str], shown: str, any_size: bool) -> int:
     """The one size that all images have."""
-    first = headers[0]
-    for header, name in zip(headers, names, strict=True):
-        if (header.width, header.height) != (first.width, first.height):
-            raise InputError(
-                f"{shown}: images differ in size, {names[0]} is {first.width}x{first.height} and {name} is "
-                f"{header.width}x{header.height}: pass --resolution N to crop and resize them all"
-            )
-    size = f"{first.width}x{first.height}"
-    if first.width != first.height:
+    width, height = sizes[0].tolist()
+    other = int((sizes != sizes[0]).any(axis=1).argmax())
+    if other:
+        raise InputError(
+            f"{shown}: images differ in size, {names[0]} is {width}x{height} and {names[other]} is "
+            f"{sizes[other, 0]}x{sizes[other, 1]}: pass --resolution N to crop and resize them all"
+        )
+    size = f"{width}x{height}"
+    if width != height:
         raise InputError(f"{shown}: {names[0]} is {size}, not square: pass --resolution N to crop and resize")
-    power_of_two = first.width & (first.width - 1) == 0 and MIN_RESOLUTION <= first.width <= MAX_RESOLUTION
+    power_of_two = width & (width - 1) == 0 and MIN_RESOLUTION <= width <= MAX_RESOLUTION
     if not power_of_two and not any_size:
         raise InputError(
             f"{shown}: images are {size} and must be a power of two from {MIN_RESOLUTION} to "
             f"{MAX_RESOLUTION} pixels wide: pass --resolution N to resize them"
         )
-    return first.width
+    return int(width)
 
 
 def _without_corrupt(image_set: ImageSet, encoded: EncodedPixels, shown: str) -> ImageSet:
