@@ -15,7 +15,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_lt.data.labelling import LabelledNames, is_image_name, labels_from_folders, labels_from_json
+from gan_lt.data.labelling import (
+    LabelledNames,
+    folder_around,
+    is_image_name,
+    labels_from_folders,
+    labels_from_json,
+)
 from gan_lt.data.pixels import IndexArray
 from gan_lt.data.stretch import open_stretch, read_stretch
 from gan_lt.errors import InputError
@@ -122,7 +128,7 @@ def _label(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], shown: str)
         return _with_prefix(labels_from_json(text, _without(names, around), shown), around)
 
     folders = _leaf_folders(entries)
-    around = _folder_around([*names, *(f"{folder}/" for folder in folders)])
+    around = folder_around([*names, *(f"{folder}/" for folder in folders)])
     classes = {folder.partition("/")[0] for folder in _without(folders, around)}
     return _with_prefix(labels_from_folders(_without(names, around), classes, shown), around)
 
@@ -166,16 +172,6 @@ def _leaf_folders(entries: list[zipfile.ZipInfo]) -> list[str]:
             folders.add(path if entry.is_dir() else path.parent)
     ancestors = {ancestor for folder in folders for ancestor in folder.parents}
     return sorted(str(folder) for folder in folders - ancestors if folder.parts)
-
-
-def _folder_around(paths: list[str]) -> str:
-    """The folder around all class folders, with its slash, or ""."""
-    around = ""
-    rest = [path.split("/") for path in paths]
-    while rest and len({parts[0] for parts in rest}) == 1 and all(len(parts) > 2 for parts in rest):
-        around += f"{rest[0][0]}/"
-        rest = [parts[1:] for parts in rest]
-    return around
 
 
 def _without(names: list[str], around: str) -> list[str]:

@@ -22,7 +22,10 @@ from gan_lt.data.digits import open_digits
 from gan_lt.data.folder import label_folder
 from gan_lt.data.image_set import IN_MEMORY_BYTES, ImageSet
 from gan_lt.data.labelling import LabelledNames, require_all_classes
+from gan_lt.data.lists import is_list, label_list
 from gan_lt.data.pixels import ArrayPixels, EncodedPixels, ImageFiles, scan_headers
+from gan_lt.data.shard_paths import shard_paths
+from gan_lt.data.shards import label_shards
 from gan_lt.errors import InputError
 
 NAMED_SETS = ("digits", "cifar10", "cifar100")
@@ -51,6 +54,8 @@ def open_image_set(
 
     - a folder with a sub-folder for every class, or with images and a ``dataset.json``;
     - a zip with ``dataset.json`` in StyleGAN's form (optionally with ``class_names``), or of class folders;
+    - WebDataset shards: a folder of tar files, one of them, or a pattern such as ``train-{000000..000009}.tar``;
+    - a list: a ``.txt`` with lines ``path label``, or COCO annotations in a ``.json``;
     - ``digits``, ``cifar10`` or ``cifar100``; ``digits:test`` picks a split, ``./digits`` a folder.
 
     Sets of up to 2 GiB, decoded, are decoded here, once; larger ones on demand. Classes of folders are in the
@@ -61,7 +66,8 @@ def open_image_set(
             ``decode_image``). By default the images' own size, which must then be one such size for all.
         channels: 1 (gray) or 3 (RGB); by default 3 if any image has colour.
         split: which part of a named set; folders and zips are one part, and always opened whole.
-        data_root: where a copy of CIFAR lies on disk.
+        data_root: where a copy of CIFAR lies on disk; for a list, the folder that its paths start from (by default
+            the list's own).
         skip_corrupt: leave out images that can't be decoded, list them in ``skipped`` and log a warning. All
             images are then decoded once here, however many they are.
         any_size: without a ``resolution``, accept any square size that all images share.
@@ -83,9 +89,9 @@ def open_image_set(
 
     path = Path(spec).expanduser()
     shown = f"{option} {spec}"
-    files, labelled = _label(path, shown)
+    files, labelled = _label(path, data_root, shown)
     return _image_set(
-        path.resolve().stem if path.is_file() else path.resolve().name,
+        path.resolve().stem if not path.is_dir() else path.resolve().name,
         files,
         labelled,
         shown,
@@ -107,14 +113,19 @@ def _named_set(spec: str, split: str, option: str) -> tuple[str | None, str]:
     return name, suffix if colon else split
 
 
-def _label(path: Path, shown: str) -> tuple[ImageFiles, LabelledNames]:
+def _label(path: Path, data_root: Path | None, shown: str) -> tuple[ImageFiles, LabelledNames]:
+    shards = shard_paths(path, shown)
+    if shards is not None:
+        return label_shards(shards, shown)
     if path.is_dir():
         return label_folder(path, shown)
     if path.is_file():
+        if is_list(path):
+            return label_list(path, data_root or path.parent, shown)
         return label_zip(path, shown)
     raise InputError(
         f"{shown}: no such file or folder: it may be a folder with a sub-folder for every class, a zip with "
-        f"dataset.json, or one of {', '.join(NAMED_SETS)}"
+        f"dataset.json, WebDataset shards, a list, or one of {', '.join(NAMED_SETS)}"
     )
 
 
