@@ -228,6 +228,14 @@ def test_torn_shards_are_refused_by_name(tmp_path: Path) -> None:
         refused(folder, "shard 1.tar", words)
 
 
+def test_tars_joined_end_to_end_are_refused(tmp_path: Path) -> None:
+    whole = write_shard(tmp_path / "a.tar", labelled(2)).read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole + bytes(2**14))
+    assert len(open_image_set(tmp_path / "a.tar")) == 2
+    (tmp_path / "a.tar").write_bytes(whole * 2)
+    refused(tmp_path / "a.tar", "shard a.tar goes on behind its end mark", "give both")
+
+
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
     for kind, words in (
         (tarfile.SYMTYPE, "a symbolic link"),
