@@ -39,10 +39,10 @@ class ZipFiles:
     twenty times that, in every process.
     """
 
-    def __init__(self, path: Path, entries: Sequence[zipfile.ZipInfo], shown: str) -> None:
-        self.path = path
-        self.names = tuple(entry.filename for entry in entries)
-        self.shown = shown
+    def __init__(
+        self, path: Path, names: tuple[str, ...], entries: Sequence[zipfile.ZipInfo], shown: str
+    ) -> None:
+        self.path, self.names, self.shown = path, names, shown
         self._headers = np.array([entry.header_offset for entry in entries], dtype=np.int64)
         self._sizes = np.array([(entry.compress_size, entry.file_size) for entry in entries], dtype=np.int64)
         self._checksums = np.array([entry.CRC for entry in entries], dtype=np.uint32)
@@ -113,7 +113,7 @@ def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
     for entry in images:
         if not 0 <= entry.header_offset <= end or entry.compress_size > end or entry.file_size >= 2**62:
             raise InputError(f"{shown}: entry {entry.filename!r} lies outside the file: make the zip again")
-    return ZipFiles(path, images, shown), labelled
+    return ZipFiles(path, labelled.names, images, shown), labelled
 
 
 def _label(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], shown: str) -> LabelledNames:
