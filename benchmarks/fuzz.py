@@ -33,6 +33,9 @@ SECONDS = 20.0
 READERS = (
     "image",
     "zip",
+    "shard",
+    "list",
+    "annotations",
     "dataset.json",
     "manifest",
     "config",

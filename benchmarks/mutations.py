@@ -6,6 +6,7 @@ import io
 import json
 import random
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -161,6 +162,54 @@ def mutate_zip(data: bytes, random: random.Random) -> bytes:
             archive.writestr(name.replace("\ud800", "?"), content)
     made = buffer.getvalue()
     return mutate_bytes(made, random) if random.random() < 0.3 else made
+
+
+def mutate_tar(data: bytes, random: random.Random) -> bytes:
+    """A tar made again: a member's name, kind, size, bytes or order changed, one left out or doubled; or numbers in a header."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as shard:
+        members = []
+        for member in shard.getmembers():
+            file = shard.extractfile(member)
+            members.append((member, b"" if file is None else file.read()))
+    at, kind = random.randrange(len(members)), random.randrange(7)
+    member, content = members[at]
+    if kind == 0:
+        member.name = random.choice(("../", "/", "C:\\", "a/../../", ".", "\x01", "x/" * 600)) + member.name
+    elif kind == 1:
+        del members[at]
+    elif kind == 2:
+        content = (
+            mutate_json(content, random) if member.name.endswith(".json") else mutate_bytes(content, random)
+        )
+        members[at] = (member, content)
+    elif kind == 3:
+        member.type = random.choice(b"1234567SxgLKZ").to_bytes()
+        member.linkname = random.choice(("/etc/passwd", member.name))
+    elif kind == 4:
+        members.insert(random.randrange(len(members)), members[at])
+    elif kind == 5:
+        member.pax_headers = {
+            random.choice(("path", "size", "GNU.sparse.name", "mtime")): random.choice(_TEXTS[:-3])
+        }
+    else:
+        member.name = member.name.rpartition(".")[0] + random.choice(
+            (".cls", ".json", ".npy", "", ".jpg", ".seg.png")
+        )
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=random.choice((1, 2))) as shard:
+        for member, content in members:
+            member.size = len(content)
+            shard.addfile(member, io.BytesIO(content))
+    made = bytearray(buffer.getvalue())
+    if random.random() < 0.3:
+        # a size that the data do not have, with a right sum
+        number = random.choice(
+            (b"\x80" + bytes(4) + b"\x7f" * 7, b"\xff" * 12, b"77777777777\0", b"-0000000001\0", b" " * 12)
+        )
+        made[124:136] = number
+        made[148:156] = b" " * 8
+        made[148:156] = b"%06o\0 " % sum(made[:512])
+    return mutate_bytes(bytes(made), random) if random.random() < 0.3 else bytes(made)
 
 
 def mutate_safetensors(data: bytes, random: random.Random) -> bytes:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import random
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks.mutations import (
     mutate_document,
     mutate_json,
     mutate_safetensors,
+    mutate_tar,
     mutate_zip,
 )
 
@@ -83,6 +85,7 @@ def readers(place: Path) -> dict[str, Reader]:
 
     write_synthetic_set(generator, plan_per_class(generator, 2), place / "set")
     manifest = (place / "set" / "manifest.json").read_bytes()
+    listed = json.loads(manifest)["images"]
     names = [f"{'abc'[i % 3]}/{i}.png" for i in range(9)]
     labels = [[name, i % 3] for i, name in enumerate(names)]
     descriptions = (
@@ -101,6 +104,21 @@ def readers(place: Path) -> dict[str, Reader]:
             written("fuzz.zip", open_image_set),
             (make_data(place / "valid.zip", (3, 2, 1)).read_bytes(),),
             either(mutate_bytes, mutate_zip, mutate_zip),
+        ),
+        "shard": Reader(
+            written("shards/fuzz.tar", open_image_set),
+            _shards(),
+            either(mutate_bytes, mutate_tar, mutate_tar),
+        ),
+        "list": Reader(
+            written("set/fuzz.txt", open_image_set),
+            ("".join(f"{image['file']} {i % 3}\n" for i, image in enumerate(listed)).encode(),),
+            mutate_bytes,
+        ),
+        "annotations": Reader(
+            written("set/fuzz.json", open_image_set),
+            (json.dumps(_annotations([image["file"] for image in listed])).encode(),),
+            either(mutate_bytes, mutate_json, mutate_json),
         ),
         "dataset.json": Reader(
             lambda data: labels_from_json(data, names, "fuzz"),
@@ -170,6 +188,43 @@ def _images() -> tuple[bytes, ...]:
         image.save(buffer, form, **options)
         samples.append(buffer.getvalue())
     return tuple(samples)
+
+
+def _shards() -> tuple[bytes, ...]:
+    """A shard in every form of tar, with labels of each kind."""
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(4):
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(buffer, "PNG")
+        images.append(buffer.getvalue())
+    labels: tuple[Callable[[int], tuple[str, bytes]], ...] = (
+        lambda i: ("cls", str(i % 2).encode()),
+        lambda i: ("json", json.dumps({"label": i % 2, "class_name": "ab"[i % 2]}).encode()),
+        lambda i: ("txt", b"a caption"),
+    )
+    samples = []
+    for form, label in zip(
+        (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT), labels, strict=True
+    ):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=form) as shard:
+            for i, data in enumerate(images):
+                long = "" if form == tarfile.USTAR_FORMAT else "é" * 120
+                for extension, content in (("png", data), label(i)):
+                    member = tarfile.TarInfo(f"{'ab'[i % 2]}/{long}{i}.{extension}")
+                    member.size = len(content)
+                    shard.addfile(member, io.BytesIO(content))
+        samples.append(buffer.getvalue())
+    return tuple(samples)
+
+
+def _annotations(files: list[str]) -> dict[str, object]:
+    return {
+        "images": [{"id": i, "file_name": file} for i, file in enumerate(files)],
+        "annotations": [{"image_id": i, "category_id": i % 3} for i in range(len(files))],
+        "categories": [{"id": i, "name": name} for i, name in enumerate("abc")],
+    }
 
 
 def _saved(generator: torch.nn.Module, place: Path) -> tuple[bytes, bytes]:

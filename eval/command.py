@@ -43,10 +43,10 @@ def evaluation_parser() -> argparse.ArgumentParser:
     )
     inputs = parser.add_argument_group("images")
     inputs.add_argument(
-        "--real", required=True, metavar="DATA", help="folder, zip, digits, cifar10 or cifar100"
+        "--real", required=True, metavar="DATA", help="folder, zip, shards, list, digits, cifar10 or cifar100"
     )
     inputs.add_argument(
-        "--fake", required=True, metavar="OUT|RUN", help="folder, zip, run or saved generator"
+        "--fake", required=True, metavar="OUT|RUN", help="folder, zip, shards, run or saved generator"
     )
     inputs.add_argument(
         "--train",
@@ -56,7 +56,9 @@ def evaluation_parser() -> argparse.ArgumentParser:
     inputs.add_argument(
         "--split", choices=("test", "train"), default="test", help="part of a named set (test)"
     )
-    inputs.add_argument("--data-root", metavar="DIR", type=Path, help="where a copy of CIFAR lies")
+    inputs.add_argument(
+        "--data-root", metavar="DIR", type=Path, help="where a copy of CIFAR lies; where a list's paths start"
+    )
     inputs.add_argument("--resolution", type=int, metavar="N", help="bring all images to N x N pixels")
     inputs.add_argument(
         "--num-fake", type=int, metavar="N", help="images a class from a generator (as the reference)"

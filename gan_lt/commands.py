@@ -70,7 +70,9 @@ def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         epilog="Any setting of config.yaml can be given as dotted.name=value, as in loss.r1_gamma=0.1.",
     )
     parser.add_argument(
-        "--data", metavar="DATA", help="folder with a sub-folder a class, zip, digits, cifar10 or cifar100"
+        "--data",
+        metavar="DATA",
+        help="folder with a sub-folder a class, zip, WebDataset shards (a folder or pattern), list, digits, cifar10 or cifar100",
     )
     parser.add_argument(
         "--outdir", metavar="DIR", type=Path, default=Path("runs"), help="runs are made below it (runs)"
@@ -89,7 +91,9 @@ def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     )
     parser.add_argument("--profile", choices=("exp", "step"), help="shape of the thinned-out set (exp)")
     parser.add_argument("--resolution", metavar="N", type=int, help="centre-crop and resize to N x N")
-    parser.add_argument("--data-root", metavar="DIR", help="where a copy of CIFAR lies")
+    parser.add_argument(
+        "--data-root", metavar="DIR", help="where a copy of CIFAR lies; where the paths of a list start"
+    )
     parser.add_argument(
         "--skip-corrupt", action="store_true", default=None, help="leave unreadable images out, and list them"
     )

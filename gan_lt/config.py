@@ -27,9 +27,11 @@ class DataConfig(Section):
     """Where the training images come from and in which order they are shown."""
 
     path: str | None = Field(
-        None, description="folder with a sub-folder a class, zip with dataset.json, or a name"
+        None, description="folder with a sub-folder a class, zip, shards, list, or a name"
     )
-    root: str | None = Field(None, description="where cifar10 / cifar100 lie on disk")
+    root: str | None = Field(
+        None, description="where cifar10 / cifar100 lie on disk; of a list, where its paths start"
+    )
     resolution: int | None = Field(None, description="centre-crop and resize to this; none: the images' own")
     channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; none: as the images are")
     imbalance: float | None = Field(

@@ -35,7 +35,7 @@ def classifier_parser(prog: str = "gan-lt classifier") -> argparse.ArgumentParse
         "--data",
         metavar="DATA",
         required=True,
-        help="folder with a sub-folder a class, zip, digits, cifar10 or cifar100",
+        help="folder with a sub-folder a class, zip, shards, list, digits, cifar10 or cifar100",
     )
     train.add_argument("--test", metavar="DATA", help="images to test on (digits, cifar: their test split)")
     train.add_argument("--outdir", metavar="OUT", type=Path, required=True, help="folder to make")
@@ -66,7 +66,12 @@ def classifier_parser(prog: str = "gan-lt classifier") -> argparse.ArgumentParse
     train.add_argument("--profile", choices=("exp", "step"), default="exp", help="shape of the tail (exp)")
     train.add_argument("--resolution", metavar="N", type=int, help="centre-crop and resize to N x N")
     train.add_argument("--channels", type=int, choices=(1, 3), help="1 grey, 3 colour (as the images are)")
-    train.add_argument("--data-root", metavar="DIR", type=Path, help="where a copy of CIFAR lies")
+    train.add_argument(
+        "--data-root",
+        metavar="DIR",
+        type=Path,
+        help="where a copy of CIFAR lies, or a list's paths start",
+    )
     train.add_argument("--skip-corrupt", action="store_true", help="leave unreadable images out")
     train.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 (cuda where there is one)")
     return parser

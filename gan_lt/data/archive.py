@@ -2,60 +2,92 @@
 
 from __future__ import annotations
 
+import bz2
 import io
-import os
-import threading
+import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_lt.data.labelling import LabelledNames, is_image_name, labels_from_folders, labels_from_json
+from gan_lt.data.labelling import (
+    LabelledNames,
+    folder_around,
+    is_image_name,
+    labels_from_folders,
+    labels_from_json,
+)
+from gan_lt.data.pixels import IndexArray
+from gan_lt.data.stretch import open_stretch, read_stretch
 from gan_lt.errors import InputError
 
 _BOMB_RATIO, _BOMB_BYTES = 1000, 2**20  # an entry over both is refused
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_ENCRYPTED = -1
 _UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error)
 
 
 class ZipFiles:
-    """Encoded images by their name in a zip. Every process opens the file for itself."""
+    """Encoded images in a zip, by position.
 
-    def __init__(self, path: Path, shown: str) -> None:
-        self.path = path
-        self.shown = shown
-        self._lock = threading.Lock()
-        self._archive: zipfile.ZipFile | None = None
-        self._owner = -1
+    Only where each entry lies is kept, some 30 bytes an image beside its name: the zip's own directory takes
+    twenty times that, in every process.
+    """
 
-    def open(self, name: str) -> IO[bytes]:
-        # Whole entries, since Pillow seeks, and seeking back in a compressed entry starts it again.
-        return io.BytesIO(self.archive().read(name))
+    def __init__(
+        self, path: Path, names: tuple[str, ...], entries: Sequence[zipfile.ZipInfo], shown: str
+    ) -> None:
+        self.path, self.names, self.shown = path, names, shown
+        self._headers = np.array([entry.header_offset for entry in entries], dtype=np.int64)
+        self._sizes = np.array([(entry.compress_size, entry.file_size) for entry in entries], dtype=np.int64)
+        self._checksums = np.array([entry.CRC for entry in entries], dtype=np.uint32)
+        self._methods = np.array([_method(entry) for entry in entries], dtype=np.int16)
 
-    def where(self, name: str) -> str:
-        return f"{self.shown}: image {name}"
+    def open(self, position: int, *, header: bool = False) -> IO[bytes]:
+        method = int(self._methods[position])
+        if method not in _METHODS:
+            raise zipfile.BadZipFile(
+                "encrypted"
+                if method == _ENCRYPTED
+                else f"compressed by method {method}, which is not read here"
+            )
+        compressed, size = self._sizes[position].tolist()
+        start = self._data_start(int(self._headers[position]))
+        if header and method == zipfile.ZIP_STORED:
+            return open_stretch(self.path, start, size)
+        data = read_stretch(self.path, start, compressed)
+        if method == zipfile.ZIP_DEFLATED:
+            # Bounded by what the directory says: an entry may expand to anything.
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+        elif method == zipfile.ZIP_BZIP2:
+            data = bz2.BZ2Decompressor().decompress(data, size + 1)
+        if len(data) != size or zlib.crc32(data) != self._checksums[position]:
+            raise zipfile.BadZipFile("bad CRC-32 or length")
+        return io.BytesIO(data)
 
-    def stamps(self, names: tuple[str, ...]) -> NDArray[np.uint64]:
+    def where(self, position: int) -> str:
+        return f"{self.shown}: image {self.names[position]}"
+
+    def stamps(self, positions: IndexArray) -> NDArray[np.uint64]:
         """CRC-32 of every entry, as the zip's directory has it."""
-        archive = self.archive()
-        return np.array([archive.getinfo(name).CRC for name in names], dtype=np.uint64)
+        return self._checksums[positions].astype(np.uint64)
 
-    def archive(self) -> zipfile.ZipFile:
-        with self._lock:
-            # A forked worker must not share its parent's file position.
-            if self._archive is None or self._owner != os.getpid():
-                self._archive = zipfile.ZipFile(self.path)
-                self._owner = os.getpid()
-            return self._archive
+    def _data_start(self, header: int) -> int:
+        """Names and extra fields of an entry's own header may be longer than the directory says."""
+        fixed = read_stretch(self.path, header, 30)
+        if fixed[:4] != b"PK\x03\x04":
+            raise zipfile.BadZipFile("no entry where the directory says")
+        name_length, extra_length = struct.unpack("<HH", fixed[26:30])
+        return header + 30 + int(name_length) + int(extra_length)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "shown": self.shown}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"], state["shown"])  # type: ignore[misc]
+def _method(entry: zipfile.ZipInfo) -> int:
+    return _ENCRYPTED if entry.flag_bits & 1 else entry.compress_type
 
 
 def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
@@ -67,27 +99,38 @@ def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
         InputError: not a zip; a name that leaves the zip ("..", absolute) or stands there twice; an entry
             that expands more than 1000 times and to more than 1 MiB; no labels, or labels that don't fit.
     """
-    files = ZipFiles(path, shown)
     try:
-        entries = files.archive().infolist()
+        archive = zipfile.ZipFile(path)
     except _UNREADABLE as error:
         raise InputError(f"{shown} is not a zip that can be read ({error}): make it again") from error
-    _require_safe(entries, shown)
-    names = [entry.filename for entry in entries if not entry.is_dir() and is_image_name(entry.filename)]
+    with archive:
+        entries = archive.infolist()
+        _require_safe(entries, shown)
+        labelled = _label(archive, entries, shown)
+    # zipfile believes what the directory says of places and sizes, and an array holds 63 bits
+    end = path.stat().st_size
+    images = [archive.getinfo(name) for name in labelled.names]
+    for entry in images:
+        if not 0 <= entry.header_offset <= end or entry.compress_size > end or entry.file_size >= 2**62:
+            raise InputError(f"{shown}: entry {entry.filename!r} lies outside the file: make the zip again")
+    return ZipFiles(path, labelled.names, images, shown), labelled
 
+
+def _label(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], shown: str) -> LabelledNames:
+    names = [entry.filename for entry in entries if not entry.is_dir() and is_image_name(entry.filename)]
     description = _description(names, {entry.filename for entry in entries})
     if description is not None:
         try:
-            text = files.archive().read(description)
+            text = archive.read(description)
         except _UNREADABLE as error:
             raise InputError(f"{shown}: {description} can't be read ({error}): make the zip again") from error
         around = description.removesuffix("dataset.json")
-        return files, _with_prefix(labels_from_json(text, _without(names, around), shown), around)
+        return _with_prefix(labels_from_json(text, _without(names, around), shown), around)
 
     folders = _leaf_folders(entries)
-    around = _folder_around([*names, *(f"{folder}/" for folder in folders)])
+    around = folder_around([*names, *(f"{folder}/" for folder in folders)])
     classes = {folder.partition("/")[0] for folder in _without(folders, around)}
-    return files, _with_prefix(labels_from_folders(_without(names, around), classes, shown), around)
+    return _with_prefix(labels_from_folders(_without(names, around), classes, shown), around)
 
 
 def _require_safe(entries: list[zipfile.ZipInfo], shown: str) -> None:
@@ -129,16 +172,6 @@ def _leaf_folders(entries: list[zipfile.ZipInfo]) -> list[str]:
             folders.add(path if entry.is_dir() else path.parent)
     ancestors = {ancestor for folder in folders for ancestor in folder.parents}
     return sorted(str(folder) for folder in folders - ancestors if folder.parts)
-
-
-def _folder_around(paths: list[str]) -> str:
-    """The folder around all class folders, with its slash, or ""."""
-    around = ""
-    rest = [path.split("/") for path in paths]
-    while rest and len({parts[0] for parts in rest}) == 1 and all(len(parts) > 2 for parts in rest):
-        around += f"{rest[0][0]}/"
-        rest = [parts[1:] for parts in rest]
-    return around
 
 
 def _without(names: list[str], around: str) -> list[str]:

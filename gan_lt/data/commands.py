@@ -27,7 +27,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "data",
             metavar="DATA",
-            help=f"folder with a sub-folder a class, zip with dataset.json, or {', '.join(NAMED_SETS)}",
+            help=f"folder with a sub-folder a class, zip, WebDataset shards, list, or {', '.join(NAMED_SETS)}",
         )
     convert_parser.add_argument("out", metavar="OUT.zip", type=Path, help="the zip to write")
     convert_parser.add_argument("--force", action="store_true", help="overwrite OUT.zip if it exists")
@@ -83,7 +83,12 @@ def _add_opening_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="which images --imbalance keeps (default: 0)"
     )
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="where a copy of CIFAR lies on disk")
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="where a copy of CIFAR lies on disk; where the paths of a list start",
+    )
     parser.add_argument(
         "--skip-corrupt", action="store_true", help="leave out images that can't be decoded, and list them"
     )

@@ -12,38 +12,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_lt.data.labelling import LabelledNames, is_image_name, labels_from_folders, labels_from_json
-from gan_lt.data.pixels import in_threads
+from gan_lt.data.pixels import IndexArray, in_threads
 from gan_lt.errors import InputError
 
-_CHECKSUM_BYTES = 2**30  # folders up to this size have their files' contents in the fingerprint
+CHECKSUM_BYTES = 2**30  # folders up to this size have their files' contents in the fingerprint
 
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """Encoded images by their POSIX path relative to ``root``."""
+    """Encoded images by position; ``names`` are their POSIX paths relative to ``root``."""
 
     root: Path
+    names: tuple[str, ...]
     shown: str  # how messages name the folder
 
-    def open(self, name: str) -> IO[bytes]:
-        return open(self.root / name, "rb")
+    def open(self, position: int, *, header: bool = False) -> IO[bytes]:
+        return open(f"{self.root}/{self.names[position]}", "rb")
 
-    def where(self, name: str) -> str:
-        return f"{self.shown}: image {name}"
+    def where(self, position: int) -> str:
+        return f"{self.shown}: image {self.names[position]}"
 
-    def stamps(self, names: tuple[str, ...]) -> NDArray[np.uint64]:
+    def stamps(self, positions: IndexArray) -> NDArray[np.uint64]:
         """CRC-32 of every file, or its size where the folder is too large to read for that."""
+        paths = [f"{self.root}/{self.names[position]}" for position in positions.tolist()]
         try:
-            sizes = np.array([os.stat(self.root / name).st_size for name in names], dtype=np.uint64)
-            if sizes.sum() > _CHECKSUM_BYTES:
+            sizes = np.array([os.stat(path).st_size for path in paths], dtype=np.uint64)
+            if sizes.sum() > CHECKSUM_BYTES:
                 return sizes
-            chunks = in_threads(lambda span: [self._checksum(names[index]) for index in span], len(names))
+            chunks = in_threads(lambda span: [_checksum(paths[index]) for index in span], len(paths))
             return np.array([checksum for chunk in chunks for checksum in chunk], dtype=np.uint64)
         except OSError as error:
             raise InputError(f"{self.shown}: {error.filename} can't be read ({error.strerror})") from error
 
-    def _checksum(self, name: str) -> int:
-        return zlib.crc32((self.root / name).read_bytes())
+
+def _checksum(path: str) -> int:
+    with open(path, "rb") as file:
+        return zlib.crc32(file.read())
 
 
 def label_folder(root: Path, shown: str) -> tuple[FolderFiles, LabelledNames]:
@@ -55,18 +59,19 @@ def label_folder(root: Path, shown: str) -> tuple[FolderFiles, LabelledNames]:
     Raises:
         InputError: no classes, an empty class, labels that don't fit, a folder that can't be read.
     """
-    files = FolderFiles(root, shown)
     try:
         names = _image_names(root)
         description = root / "dataset.json"
         if description.is_file():
-            return files, labels_from_json(description.read_bytes(), names, shown)
+            labelled = labels_from_json(description.read_bytes(), names, shown)
+            return FolderFiles(root, labelled.names, shown), labelled
         folders = [
             entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")
         ]
     except OSError as error:
         raise InputError(f"{shown}: {error.filename} can't be read ({error.strerror})") from error
-    return files, labels_from_folders(names, [name for name in folders if name != "__MACOSX"], shown)
+    labelled = labels_from_folders(names, [name for name in folders if name != "__MACOSX"], shown)
+    return FolderFiles(root, labelled.names, shown), labelled
 
 
 def _image_names(root: Path) -> list[str]:

@@ -147,8 +147,8 @@ class ImageSet:
     def fingerprint(self) -> str:
         """sha256, in hex, over classes, labels, ids, shape and a stamp of every image.
 
-        The stamp is a checksum of the image, except in folders of more than 1 GiB, where it is the file's
-        size. Decoding a set does not change its fingerprint; other resolutions and subsets have others.
+        The stamp is a checksum of the image, except in folders and shards of more than 1 GiB, where it is the
+        size of the file. Decoding a set does not change its fingerprint; other resolutions and subsets have others.
         """
         digest = hashlib.sha256()
         head = {"class_names": self.class_names, "ids": self.ids, "shape": [self.channels, self.resolution]}

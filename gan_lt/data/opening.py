@@ -9,21 +9,23 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gan_lt.data.archive import label_zip
 from gan_lt.data.cifar import open_cifar
 from gan_lt.data.decoding import (
     MAX_RESOLUTION,
     MIN_RESOLUTION,
-    CorruptImageError,
-    ImageHeader,
     require_resolution,
 )
 from gan_lt.data.digits import open_digits
 from gan_lt.data.folder import label_folder
 from gan_lt.data.image_set import IN_MEMORY_BYTES, ImageSet
 from gan_lt.data.labelling import LabelledNames, require_all_classes
+from gan_lt.data.lists import is_list, label_list
 from gan_lt.data.pixels import ArrayPixels, EncodedPixels, ImageFiles, scan_headers
+from gan_lt.data.shard_paths import shard_paths
+from gan_lt.data.shards import label_shards
 from gan_lt.errors import InputError
 
 NAMED_SETS = ("digits", "cifar10", "cifar100")
@@ -52,6 +54,8 @@ def open_image_set(
 
     - a folder with a sub-folder for every class, or with images and a ``dataset.json``;
     - a zip with ``dataset.json`` in StyleGAN's form (optionally with ``class_names``), or of class folders;
+    - WebDataset shards: a folder of tar files, one of them, or a pattern such as ``train-{000000..000009}.tar``;
+    - a list: a ``.txt`` with lines ``path label``, or COCO annotations in a ``.json``;
     - ``digits``, ``cifar10`` or ``cifar100``; ``digits:test`` picks a split, ``./digits`` a folder.
 
     Sets of up to 2 GiB, decoded, are decoded here, once; larger ones on demand. Classes of folders are in the
@@ -62,7 +66,8 @@ def open_image_set(
             ``decode_image``). By default the images' own size, which must then be one such size for all.
         channels: 1 (gray) or 3 (RGB); by default 3 if any image has colour.
         split: which part of a named set; folders and zips are one part, and always opened whole.
-        data_root: where a copy of CIFAR lies on disk.
+        data_root: where a copy of CIFAR lies on disk; for a list, the folder that its paths start from (by default
+            the list's own).
         skip_corrupt: leave out images that can't be decoded, list them in ``skipped`` and log a warning. All
             images are then decoded once here, however many they are.
         any_size: without a ``resolution``, accept any square size that all images share.
@@ -84,9 +89,9 @@ def open_image_set(
 
     path = Path(spec).expanduser()
     shown = f"{option} {spec}"
-    files, labelled = _label(path, shown)
+    files, labelled = _label(path, data_root, shown)
     return _image_set(
-        path.resolve().stem if path.is_file() else path.resolve().name,
+        path.resolve().stem if not path.is_dir() else path.resolve().name,
         files,
         labelled,
         shown,
@@ -108,14 +113,19 @@ def _named_set(spec: str, split: str, option: str) -> tuple[str | None, str]:
     return name, suffix if colon else split
 
 
-def _label(path: Path, shown: str) -> tuple[ImageFiles, LabelledNames]:
+def _label(path: Path, data_root: Path | None, shown: str) -> tuple[ImageFiles, LabelledNames]:
+    shards = shard_paths(path, shown)
+    if shards is not None:
+        return label_shards(shards, shown)
     if path.is_dir():
         return label_folder(path, shown)
     if path.is_file():
+        if is_list(path):
+            return label_list(path, data_root or path.parent, shown)
         return label_zip(path, shown)
     raise InputError(
         f"{shown}: no such file or folder: it may be a folder with a sub-folder for every class, a zip with "
-        f"dataset.json, or one of {', '.join(NAMED_SETS)}"
+        f"dataset.json, WebDataset shards, a list, or one of {', '.join(NAMED_SETS)}"
     )
 
 
@@ -130,26 +140,22 @@ def _image_set(
     skip_corrupt: bool,
     any_size: bool,
 ) -> ImageSet:
-    headers = scan_headers(files, labelled.names)
-    errors = [header for header in headers if isinstance(header, CorruptImageError)]
-    if errors and not skip_corrupt:
-        raise errors[0]
-    good = [index for index, header in enumerate(headers) if isinstance(header, ImageHeader)]
-    names = tuple(labelled.names[index] for index in good)
-    skipped = tuple(
-        name
-        for name, header in zip(labelled.names, headers, strict=True)
-        if isinstance(header, CorruptImageError)
-    )
-    readable = [header for header in headers if isinstance(header, ImageHeader)]
-    labels = labelled.labels[good]
-    require_all_classes(labelled.class_names, labels, f"{shown} without its corrupt images")
+    headers = scan_headers(files, len(labelled.names))
+    if headers.corrupt and not skip_corrupt:
+        raise headers.corrupt[min(headers.corrupt)]
+    names, labels, positions = labelled.names, labelled.labels, np.arange(len(labelled.names))
+    skipped = tuple(names[position] for position in sorted(headers.corrupt))
+    if skipped:
+        positions = np.delete(positions, list(headers.corrupt))
+        names = tuple(names[position] for position in positions.tolist())
+        labels = labels[positions]
+        require_all_classes(labelled.class_names, labels, f"{shown} without its corrupt images")
 
     if resolution is None:
-        resolution = _own_resolution(readable, names, shown, any_size)
+        resolution = _own_resolution(headers.sizes[positions], names, shown, any_size)
     if channels is None:
-        channels = 3 if any(header.is_colour for header in readable) else 1
-    encoded = EncodedPixels(files, names, resolution, channels)
+        channels = 3 if headers.is_colour.any() else 1
+    encoded = EncodedPixels(files, positions, resolution, channels)
     image_set = ImageSet(
         name=name,
         class_names=labelled.class_names,
@@ -165,25 +171,25 @@ def _image_set(
     return image_set.materialize() if image_set.decoded_bytes <= IN_MEMORY_BYTES else image_set
 
 
-def _own_resolution(headers: Sequence[ImageHeader], names: Sequence[str], shown: str, any_size: bool) -> int:
+def _own_resolution(sizes: NDArray[np.int32], names: Sequence[str], shown: str, any_size: bool) -> int:
     """The one size that all images have."""
-    first = headers[0]
-    for header, name in zip(headers, names, strict=True):
-        if (header.width, header.height) != (first.width, first.height):
-            raise InputError(
-                f"{shown}: images differ in size, {names[0]} is {first.width}x{first.height} and {name} is "
-                f"{header.width}x{header.height}: pass --resolution N to crop and resize them all"
-            )
-    size = f"{first.width}x{first.height}"
-    if first.width != first.height:
+    width, height = sizes[0].tolist()
+    other = int((sizes != sizes[0]).any(axis=1).argmax())
+    if other:
+        raise InputError(
+            f"{shown}: images differ in size, {names[0]} is {width}x{height} and {names[other]} is "
+            f"{sizes[other, 0]}x{sizes[other, 1]}: pass --resolution N to crop and resize them all"
+        )
+    size = f"{width}x{height}"
+    if width != height:
         raise InputError(f"{shown}: {names[0]} is {size}, not square: pass --resolution N to crop and resize")
-    power_of_two = first.width & (first.width - 1) == 0 and MIN_RESOLUTION <= first.width <= MAX_RESOLUTION
+    power_of_two = width & (width - 1) == 0 and MIN_RESOLUTION <= width <= MAX_RESOLUTION
     if not power_of_two and not any_size:
         raise InputError(
             f"{shown}: images are {size} and must be a power of two from {MIN_RESOLUTION} to "
             f"{MAX_RESOLUTION} pixels wide: pass --resolution N to resize them"
         )
-    return first.width
+    return int(width)
 
 
 def _without_corrupt(image_set: ImageSet, encoded: EncodedPixels, shown: str) -> ImageSet:

@@ -13,7 +13,7 @@ from typing import IO, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_lt.data.decoding import CorruptImageError, ImageHeader, corrupt_image, decode_image, read_header
+from gan_lt.data.decoding import CorruptImageError, corrupt_image, decode_image, read_header
 
 Uint8Array = NDArray[np.uint8]
 IndexArray = NDArray[np.int64]
@@ -44,13 +44,14 @@ class PixelSource(Protocol):
 
 
 class ImageFiles(Protocol):
-    """A place that holds encoded images by name. Picklable, usable from several threads and processes."""
+    """N encoded images by position. Picklable, usable from several threads and processes."""
 
-    def open(self, name: str) -> IO[bytes]: ...
+    def open(self, position: int, *, header: bool = False) -> IO[bytes]:
+        """The encoded image; only its beginning need be whole and checked where its ``header`` is wanted."""
 
-    def stamps(self, names: tuple[str, ...]) -> NDArray[np.uint64]: ...
+    def stamps(self, positions: IndexArray) -> NDArray[np.uint64]: ...
 
-    def where(self, name: str) -> str:
+    def where(self, position: int) -> str:
         """How messages name the image."""
 
 
@@ -80,10 +81,10 @@ class ArrayPixels:
 
 @dataclass(frozen=True)
 class EncodedPixels:
-    """Images decoded each time they are read, in threads."""
+    """Images decoded each time they are read, in threads; ``positions`` ``[N]`` are theirs in ``files``."""
 
     files: ImageFiles
-    names: tuple[str, ...]
+    positions: IndexArray
     resolution: int
     channels: int
 
@@ -105,11 +106,10 @@ class EncodedPixels:
         return np.delete(pixels, bad, axis=0) if bad.size else pixels, bad, [error for _, error in corrupt]
 
     def take(self, indices: IndexArray) -> EncodedPixels:
-        names = tuple(self.names[index] for index in indices)
-        return EncodedPixels(self.files, names, self.resolution, self.channels)
+        return EncodedPixels(self.files, self.positions[indices], self.resolution, self.channels)
 
     def stamps(self) -> NDArray[np.uint64]:
-        return self.files.stamps(self.names)
+        return self.files.stamps(self.positions)
 
     def _decode(
         self, indices: IndexArray, threads: int | None, *, stop: bool
@@ -121,7 +121,7 @@ class EncodedPixels:
             corrupt = []
             for position in span:
                 try:
-                    pixels[position] = self._decode_one(self.names[indices[position]])
+                    pixels[position] = self._decode_one(int(self.positions[indices[position]]))
                 except CorruptImageError as error:
                     corrupt.append((position, error))
                     if stop:
@@ -135,36 +135,51 @@ class EncodedPixels:
                 break
         return pixels, found
 
-    def _decode_one(self, name: str) -> Uint8Array:
-        with open_image(self.files, name) as stream:
-            return decode_image(stream, self.files.where(name), self.resolution, self.channels)
+    def _decode_one(self, position: int) -> Uint8Array:
+        with open_image(self.files, position) as stream:
+            return decode_image(stream, self.files.where(position), self.resolution, self.channels)
 
 
-def scan_headers(files: ImageFiles, names: tuple[str, ...]) -> list[ImageHeader | CorruptImageError]:
-    """The header of every image, or why it has none; in threads."""
+@dataclass(frozen=True)
+class ScannedHeaders:
+    """What the headers of N images say: ``sizes`` int32 ``[N, 2]`` (width, height), ``is_colour`` bool ``[N]``.
 
-    def scan(span: range) -> list[ImageHeader | CorruptImageError]:
-        headers: list[ImageHeader | CorruptImageError] = []
+    ``corrupt`` has, by position, why an image has no header; its size is 0x0.
+    """
+
+    sizes: NDArray[np.int32]
+    is_colour: NDArray[np.bool_]
+    corrupt: dict[int, CorruptImageError]
+
+
+def scan_headers(files: ImageFiles, n: int) -> ScannedHeaders:
+    """The headers of the images at the first ``n`` positions; in threads."""
+    scanned = ScannedHeaders(np.zeros((n, 2), dtype=np.int32), np.zeros(n, dtype=bool), {})
+
+    def scan(span: range) -> None:
         for position in span:
-            name = names[position]
             try:
-                with open_image(files, name) as stream:
-                    headers.append(read_header(stream, files.where(name)))
+                with open_image(files, position, header=True) as stream:
+                    header = read_header(stream, files.where(position))
             except CorruptImageError as error:
-                headers.append(error)
-        return headers
+                scanned.corrupt[position] = error
+            else:
+                scanned.sizes[position] = header.width, header.height
+                scanned.is_colour[position] = header.is_colour
 
-    return [header for chunk in in_threads(scan, len(names)) for header in chunk]
+    for _ in in_threads(scan, n):
+        pass
+    return scanned
 
 
-def open_image(files: ImageFiles, name: str) -> IO[bytes]:
+def open_image(files: ImageFiles, position: int, *, header: bool = False) -> IO[bytes]:
     """Open an encoded image; CorruptImageError where that alone fails (a damaged entry, no permission)."""
     try:
-        return files.open(name)
+        return files.open(position, header=header)
     except MemoryError:
         raise
-    except Exception as error:  # zipfile and zlib raise many types for damaged entries
-        raise corrupt_image(files.where(name), error) from error
+    except Exception as error:  # decompressors raise many types for damaged entries
+        raise corrupt_image(files.where(position), error) from error
 
 
 def in_threads(work: Callable[[range], _Result], n: int, threads: int | None = None) -> Iterable[_Result]:

@@ -19,7 +19,8 @@ def open_training_set(data: DataConfig) -> ImageSet:
     """
     if data.path is None:
         raise InputError(
-            "--data is missing; pass a folder with a sub-folder a class, a zip, or digits, cifar10, cifar100"
+            "--data is missing; pass a folder with a sub-folder a class, a zip, shards, a list, or digits, "
+            "cifar10, cifar100"
         )
     images = open_image_set(
         data.path,

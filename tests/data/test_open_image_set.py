@@ -229,8 +229,8 @@ def test_folders_without_labelled_images_are_refused(make_folder: Make, tmp_path
     flat = tmp_path / "flat"
     flat.mkdir()
     _refused(flat, "flat", "sub-folder for every class")
-    (flat / "0.txt").write_text("not a zip")
-    _refused(flat / "0.txt", "not a zip")
+    (flat / "0.bin").write_text("not a zip")
+    _refused(flat / "0.bin", "not a zip")
 
 
 def test_corrupt_images_are_named_or_left_out(make_folder: Make, caplog: pytest.LogCaptureFixture) -> None:
