@@ -118,7 +118,7 @@ class _ManyNorms(torch.autograd.Function):
     def forward(ctx: Any, matrices: Tensor, v: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
         u_all, v_all, sigmas = [], [], []
         space = torch.empty_like(matrices[:_BLOCK])
-        for P, right in zip(matrices.split(_BLOCK), v.split(_BLOCK), strict=True):
+        for P, right in zip(torch.split(matrices, _BLOCK), torch.split(v, _BLOCK), strict=True):
             product = space[: len(P)]
             for _ in range(iterations):
                 torch.mul(P, right.unsqueeze(1), out=product)
@@ -203,7 +203,9 @@ class GroupSpectral(Term):
             buffers = [self.get_buffer(f"v{index}") for index in layers]
             if shape[0] >= _MANY:
                 for index, buffer in zip(layers, buffers, strict=True):
-                    norms[index], v = _ManyNorms.apply(_matrices(params[index]), buffer, iterations)
+                    norms[index], v = _ManyNorms.apply(  # type: ignore[no-untyped-call]
+                        _matrices(params[index]), buffer, iterations
+                    )
                     buffer.copy_(v)
                 continue
             matrices = torch.cat([_matrices(params[index]) for index in layers])
