@@ -112,6 +112,9 @@ class BatchLoader:
         except InputError:
             self.close()
             raise
+        except (ConnectionError, EOFError) as error:
+            # the same as DataLoader's own error of a worker that was killed, noticed a moment earlier
+            raise RuntimeError("a DataLoader worker was killed") from error
         plan = self._planned.popleft()
         self._state = plan.state_after
         index = torch.from_numpy(plan.indices).to(self.device, non_blocking=True)

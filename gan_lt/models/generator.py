@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -70,6 +71,8 @@ class Generator(ImageGenerator):
         for name, value in [("z_dim", z_dim), ("w_dim", w_dim), ("mapping_layers", mapping_layers)]:
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
+        if not 0 < mapping_lr_multiplier < math.inf:
+            raise ValueError(f"mapping_lr_multiplier={mapping_lr_multiplier} must be above 0 and finite")
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture={architecture!r} must be one of {', '.join(ARCHITECTURES)}")
         check_class_facts(num_classes, class_names, class_counts)

@@ -74,7 +74,8 @@ class ClassEmbedding(nn.Module):
 
     def table(self) -> Tensor:
         """[K, features]: the vector of every class, as the mapping network computes it before normalisation."""
-        return self.weight * self.weight_gain + self.bias
+        # in place: with many classes another copy of the table costs more than the arithmetic
+        return (self.weight * self.weight_gain).add_(self.bias)
 
 
 class Conv2d(nn.Module):

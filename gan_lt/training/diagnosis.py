@@ -53,17 +53,22 @@ def _read(path: Path) -> list[dict[str, Any]]:
             values = json.loads(line)
         except (ValueError, RecursionError):
             continue  # the last line of a run that was killed
-        if isinstance(values, dict) and isinstance(values.get("kimg"), int | float):
-            lines.append(values)
+        if isinstance(values, dict) and _expected("kimg", values.get("kimg")):
+            lines.append({name: value for name, value in values.items() if _expected(name, value)})
     if not lines:
         raise InputError(f"{path}: holds no statistics yet; wait for the first tick")
     return lines
 
 
+def _expected(name: str, value: object) -> bool:
+    """Whether a line has what belongs under this name: figures of each class, or a number."""
+    if name == "per_class":
+        return isinstance(value, dict) and all(isinstance(figures, dict) for figures in value.values())
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
+
+
 def _mean(lines: Sequence[dict[str, Any]], name: str) -> float | None:
-    values = [
-        line[name] for line in lines if isinstance(line.get(name), int | float) and math.isfinite(line[name])
-    ]
+    values = [line[name] for line in lines if name in line and math.isfinite(line[name])]
     return fmean(values) if values else None
 
 
@@ -130,7 +135,7 @@ def _w_collapses(
 def _lost_classes(
     config: TrainConfig, lines: Sequence[dict[str, Any]], recent: Sequence[dict[str, Any]]
 ) -> Finding | None:
-    measured = [line["per_class"] for line in lines if isinstance(line.get("per_class"), dict)]
+    measured = [line["per_class"] for line in lines if "per_class" in line]
     if len(measured) < 2:
         return None  # a young network covers nothing yet
     lost = [

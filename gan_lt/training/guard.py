@@ -14,6 +14,14 @@ def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
+def _extremes(gradients: list[Tensor]) -> Tensor:
+    """Finite where all of every gradient is: the largest magnitude of each, or its smallest and largest value."""
+    if gradients[0].is_cuda:
+        return torch.stack(torch._foreach_norm(gradients, float("inf")))
+    # on CPUs the norm is not vectorised and takes 20 times as long as these two
+    return torch.stack([torch.stack(gradient.aminmax()) for gradient in gradients])
+
+
 class StepGuard:
     """Steps an optimizer unless a gradient is infinite or not a number; nothing waits for the device.
 
@@ -32,8 +40,7 @@ class StepGuard:
         optimizer: a fused one: those read `found_inf` on the device.
         """
         gradients = [p.grad for p in parameters_of(optimizer) if p.grad is not None]
-        norms = torch.stack(torch._foreach_norm(gradients, float("inf")))
-        bad = (~torch.isfinite(norms).all()).float()
+        bad = (~torch.isfinite(_extremes(gradients)).all()).float()
         optimizer.found_inf = bad  # type: ignore[attr-defined]
         optimizer.step()
         zero = torch.zeros_like(bad)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,10 +72,20 @@ def train(
             and open_run(run).training.kimg != config.training.kimg
         ):
             # a run that was lengthened is that long from now on, also when it is resumed without saying so
-            write_config(run, config)
+            with _writing(run):
+                write_config(run, config)
         if is_main():
             remove_leftovers(run)
-        return _train(config, images, run, console, device, initial)
+        try:
+            return _train(config, images, run, console, device, initial)
+        except RuntimeError as error:
+            # DataLoader raises this from a signal handler, wherever the program happens to be
+            if "DataLoader worker" not in str(error):
+                raise
+            raise InputError(
+                f"{run}: {str(error).splitlines()[0].rstrip('. ')}; the last checkpoint is kept: lower data.workers if memory was "
+                f"short, then --resume {run}"
+            ) from error
 
 
 def _train(
@@ -101,7 +111,7 @@ def _train(
     ticks = state.images_seen // tick_images
     tick_time, tick_start = time.perf_counter(), state.images_seen
     with (
-        Monitor(run, state.images_seen) if is_main() else nullcontext() as monitor,
+        _monitor(run, state.images_seen) if is_main() else nullcontext() as monitor,
         training_progress(console) as progress,
         StopRequest() as stop,
     ):
@@ -243,6 +253,22 @@ def _memory_of(config: TrainConfig, run: Path) -> Iterator[None]:
         raise InputError(
             f"{run}: out of memory with {images} images at a time; the last checkpoint is kept: {remedy}, in a new run"
         ) from error
+
+
+@contextmanager
+def _monitor(run: Path, images_seen: int) -> Iterator[Monitor]:
+    """A Monitor; what can't be written when it opens or closes its files is one line, too."""
+    with _writing(run):
+        monitor = Monitor(run, images_seen)
+    failed = True
+    try:
+        with monitor.quiet_threads():
+            yield monitor
+        failed = False
+    finally:
+        # what a full disk refuses once it refuses again on closing: the first error is the one to tell
+        with suppress(OSError) if failed else _writing(run):
+            monitor.close()
 
 
 @contextmanager

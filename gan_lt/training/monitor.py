@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -84,8 +87,30 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stats.close()
-        self._tensorboard.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        try:
+            self._stats.close()
+        finally:
+            self._tensorboard.close()
+
+    @contextmanager
+    def quiet_threads(self) -> Iterator[None]:
+        """Silence TensorBoard's thread: what it can't write is raised again by its next call, in ours."""
+        usual = threading.excepthook
+
+        def hook(failed: threading.ExceptHookArgs) -> None:
+            ours = type(failed.thread).__module__.startswith("tensorboard.")
+            if not (ours and isinstance(failed.exc_value, OSError)):
+                usual(failed)
+
+        threading.excepthook = hook
+        try:
+            yield
+        finally:
+            threading.excepthook = usual
 
     def log(
         self,

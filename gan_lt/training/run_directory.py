@@ -64,6 +64,18 @@ def _next_free(outdir: Path, description: str) -> Path:
         return run
 
 
+_locks: set[int] = set()
+
+
+def _let_go() -> None:
+    """A process that loads images may outlive its killed parent for seconds: it must not hold the lock with it."""
+    while _locks:
+        os.close(_locks.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 @contextmanager
 def exclusive(run: Path) -> Iterator[None]:
     """Keep other processes from training in the same folder meanwhile.
@@ -76,6 +88,8 @@ def exclusive(run: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(open(run / _LOCK_NAME, "w", encoding="utf-8"))
+            _locks.add(file.fileno())
+            stack.callback(_locks.discard, file.fileno())
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from gan_lt.regularizers import GroupSpectral, Latents, StepBatch, group_spectral_loss, spectral_norms
+from gan_lt.regularizers import (
+    GroupSpectral,
+    Latents,
+    StepBatch,
+    group_spectral,
+    group_spectral_loss,
+    spectral_norms,
+)
 from gan_lt.regularizers.group_spectral import matrix_shape
 
 COUNTS = [1000, 100, 10]
@@ -75,6 +82,25 @@ def test_term_agrees_with_the_exact_norms_after_warm_up_and_resumes() -> None:
     resumed.load_state_dict(term.state_dict())
     assert torch.equal(resumed.generator_loss(step_batch()), term.generator_loss(step_batch()))
     assert term.statistics()["norm_max"] == pytest.approx(float(spectral_norms(params).max()), rel=1e-3)
+
+
+def test_many_classes_give_the_same_norms_vectors_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    K = 1500
+    g = torch.Generator().manual_seed(4)
+    start = torch.randn(K, 48, dtype=torch.float64, generator=g)
+    start[7] = 0  # no direction yet: its vectors and its gradient must stay finite
+    found = []
+    for many in (1024, 10**9):
+        monkeypatch.setattr(group_spectral, "_MANY", many)
+        params = start.clone().requires_grad_()
+        term = GroupSpectral(lambda params=params: [params], [1 + k % 100 for k in range(K)], iterations=3)  # type: ignore[misc]
+        losses = [term.generator_loss(step_batch()) for _ in range(2)]
+        assert losses[1] is not None
+        losses[1].backward()  # type: ignore[no-untyped-call]
+        assert params.grad is not None
+        found.append((losses[1].detach(), term.get_buffer("v0").clone(), params.grad))
+    for fast, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-12)
 
 
 def test_penalty_shrinks_an_exploding_rare_class_the_most() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,3 +90,7 @@ def test_a_clock_that_goes_backwards_changes_nothing(
     monkeypatch.setattr(time, "time", lambda: real() - 3600 * next(calls))
     assert train(make_config(), images, run, Console(quiet=True), CPU)
     assert load_checkpoint(list_checkpoints(run / "checkpoints")[-1])["step"] == 6
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    assert [line["kimg"] for line in lines] == [0.024, 0.048]
+    assert lines[1]["time"] < lines[0]["time"], "the clock went back"
+    assert all(0 < line["speed/images_per_second"] < 1e6 for line in lines)

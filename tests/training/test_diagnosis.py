@@ -80,6 +80,15 @@ def test_what_was_overcome_is_not_held_against_a_run(write: Callable[..., Path])
     assert examine(run) == []
 
 
+def test_lines_that_someone_has_damaged_are_passed_over(write: Callable[..., Path]) -> None:
+    run = write({})
+    with open(run / "stats.jsonl", "a") as file:
+        for damage in ({"per_class": {"a": 3}}, {"G/w_spread": "much"}, {"G/skipped_steps": "x"}):
+            file.write(json.dumps({"kimg": 1, **HEALTHY, **damage}) + "\n")
+        file.write(json.dumps({"kimg": 2, **HEALTHY, "D/adversarial": 10**400}) + "\n")
+    assert examine(run) == []
+
+
 def test_a_run_without_statistics_is_said(write: Callable[..., Path]) -> None:
     run = write({})
     (run / "stats.jsonl").unlink()

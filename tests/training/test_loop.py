@@ -236,6 +236,54 @@ def test_changed_images_are_refused(
     assert before == {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (
+            {"generator": {"w_dim": 16}},
+            r"generator\.w_dim was 8, is 16; G's .* is \[.*\] in it and \[.*\] here",
+        ),
+        (
+            {"generator": {"mapping_layers": 3}},
+            r"generator\.mapping_layers was 2, is 3; .*mapping\.layers\.2",
+        ),
+        (
+            {"discriminator": {"architecture": "orig"}},
+            r"discriminator\.architecture was resnet, is orig; .* of D",
+        ),
+        ({"regularizers": ["lecam"]}, r"regularizers was \[\], is \['lecam'\]; it has no 'lecam'"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_an_edited_config_is_one_line(
+    tmp_path: Path,
+    make_config: MakeConfig,
+    images: ImageSet,
+    console: Console,
+    changes: dict[str, Any],
+    named: str,
+) -> None:
+    run = new_run(tmp_path, "run")
+    train(make_config({"training": {"kimg": 0.024}}), images, run, console, CPU)
+    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    top = {name: value for name, value in changes.items() if not isinstance(value, dict)}
+    sections = {name: value for name, value in changes.items() if isinstance(value, dict)}
+    with pytest.raises(InputError, match=f"config.yaml does not fit.*{named}.*restore config.yaml") as caught:
+        train(make_config(sections, **top), images, run, console, CPU)
+    assert "\n" not in str(caught.value)
+    assert before == {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+
+
+def test_a_misfit_is_said_of_a_checkpoint_without_settings_too(
+    make_config: MakeConfig, images: ImageSet
+) -> None:
+    old = TrainingState(make_config(), images, CPU).state_dict()
+    del old["settings"]
+    state = TrainingState(make_config({"generator": {"z_dim": 16}}), images, CPU)
+    with pytest.raises(InputError, match=r"of 0\.0 kimg \(G's mapping"):
+        state.load_state_dict(old)
+    TrainingState(make_config(), images, CPU).load_state_dict(old)
+
+
 def test_a_finished_run_can_be_lengthened(
     tmp_path: Path, make_config: MakeConfig, images: ImageSet, console: Console
 ) -> None:
