@@ -47,9 +47,8 @@ def main() -> int:
         return status
     found = results()
     names = sorted(found)
-    drawn = (
-        names if options.sample == 0 else sorted(random.Random(options.seed).sample(names, options.sample))
-    )
+    draw = random.Random(options.seed)  # noqa: S311  a sample, no secret
+    drawn = sorted(draw.sample(names, min(options.sample, len(names)))) if options.sample else names
     missing = [name for name in drawn if found[name] is None]
     if missing and (status := mutmut(missing, options.processes)):
         return status
