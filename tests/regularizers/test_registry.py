@@ -118,6 +118,26 @@ def test_transitional_fades_the_generators_classes(build: Build) -> None:
     torch.testing.assert_close(loss, HINGE.generator(term.head(features).squeeze(1), None).mean())
 
 
+@pytest.mark.parametrize("name", ["noisytwins", "gsr", "lecam", "utlo", "transitional"])
+def test_the_defaults_of_a_method_are_those_of_the_configuration(name: str, build: Build) -> None:
+    def settings(term: Term) -> dict[str, Any]:
+        plain = {key: value for key, value in vars(term).items() if isinstance(value, int | float | str)}
+        return plain | {key: value.tolist() for key, value in term.named_buffers()}
+
+    G = Generator(z_dim=8, num_classes=3, w_dim=8, resolution=16, channel_max=8, fading_classes=True)
+    configured = getattr(TrainConfig(), name).model_dump()
+    expected = settings(build(name, G, **configured))
+    given = {"resolution": 8} if name == "utlo" else {}  # the head is built before the term
+    assert settings(build(name, G, **given)) == expected
+
+
+def test_the_class_balance_defaults_are_those_of_the_configuration() -> None:
+    configured, term = TrainConfig().cbgan, ClassBalance(torch.nn.Identity(), 3)
+    assert (term.name, term.weight, term.cycle) == ("cbgan", configured.weight, configured.cycle)
+    statistics = term.class_statistics
+    assert (statistics.decay, statistics.form) == (configured.decay, configured.form)
+
+
 def test_the_forms_of_several_methods_are_put_together() -> None:
     config = TrainConfig.model_validate({"utlo": {"resolution": 16}})
     sections = {name: getattr(config, name) for name in REGULARIZERS}
