@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format docs clean help
+.PHONY: demo test coverage mutants lint format docs clean help
 
 help:
 	@echo "make demo   train on digits, sample a balanced set, evaluate it (6 minutes on 2 CPU cores)"
 	@echo "make test   run all tests"
+	@echo "make coverage  the same, and which lines they run; fails below 90%"
+	@echo "make mutants   whether the tests notice small faults in methods and metrics"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation site, into site/"
 
@@ -25,6 +27,14 @@ demo: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
+# what CI runs; subprocesses are measured as well
+coverage: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term --cov-fail-under=90
+
+mutants: $(STAMP)
+	rm -rf mutants
+	$(BIN)/python -m benchmarks.mutation_testing
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,4 +50,4 @@ docs: $(STAMP)
 	@echo "open site/index.html"
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info
+	rm -rf $(VENV) build dist site mutants *.egg-info

@@ -87,6 +87,9 @@ WEBDATASET = ["webdataset>=0.2.86"]
 TESTS = [
     "pytest>=8",
     "pytest-xdist>=3.5",
+    "pytest-cov>=7",
+    "coverage>=7.10",
+    "mutmut>=3.8",
     "hypothesis>=6.100",
     "torch-fidelity>=0.3",
     "prdc>=0.2",

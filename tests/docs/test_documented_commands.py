@@ -40,10 +40,11 @@ _spec.loader.exec_module(documented)
 
 # (pattern of the whole command, what it would need)
 SKIPPED = [
-    (r"make (demo|test|lint|format|docs)$", "makes the environment that this test runs in"),
+    (r"make (demo|test|coverage|mutants|lint|format|docs)$", "makes the environment that this test runs in"),
     (r"\.ci/run$", "runs this test"),
     (r"(pip|source|cd|git) ", "changes the environment"),
     (r".*python -m pytest", "runs this test"),
+    (r".*mutmut ", "mutants, which take minutes to make"),
     (r".*python -m benchmarks\.", "minutes to hours; tests/benchmarks and benchmarks/ have their own checks"),
     (r".*\bcifar100?\b", "CIFAR, which may have to be downloaded"),
     (r".*cifar10-lt-r100-train\.zip", "a file kept outside the repository"),

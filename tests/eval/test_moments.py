@@ -35,6 +35,16 @@ def test_merging_two_halves_is_the_whole() -> None:
     np.testing.assert_allclose(left.covariance, np.cov(x, rowvar=False), rtol=1e-11, atol=1e-14)
 
 
+def test_a_single_image_is_merged_too() -> None:
+    x = np.random.default_rng(3).standard_normal((7, 3))
+    left, right = StreamingMoments(3), StreamingMoments(3)
+    left.update(x[:6])
+    right.update(x[6:])
+    left.merge(right)
+    np.testing.assert_allclose(left.mean, x.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(left.covariance, np.cov(x, rowvar=False), rtol=1e-11, atol=1e-14)
+
+
 def test_a_large_common_offset_costs_no_digits() -> None:
     x = np.random.default_rng(2).standard_normal((4000, 5))
     mean, covariance = moments(x + 1e6, rows_per_step=100)

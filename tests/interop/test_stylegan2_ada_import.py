@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from gan_lt.errors import InputError
 from gan_lt.interop import load_stylegan2_ada
 from gan_lt.interop.command import import_command
+from gan_lt.interop.restricted_pickle import read_restricted_pickle
 from gan_lt.models import Discriminator, Generator
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "stylegan2_ada_skip_resnet.safetensors"
@@ -258,6 +260,39 @@ def test_the_stand_ins_can_not_be_changed(tmp_path: Path) -> None:
         (tmp_path / "b.pkl").write_bytes(program)
         with pytest.raises(InputError, match=r"'evil'|__setstate__"):
             load_stylegan2_ada(tmp_path / "b.pkl")
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "reason"),
+    [
+        ("torch._utils._rebuild_tensor_v2", ("x", 0, (1,), (1,)), "a tensor's storage is not one"),
+        ("torch._utils._rebuild_parameter", ("x",), "a parameter holds no tensor"),
+        ("torch.storage._load_from_bytes", ("x",), "a tensor's storage is not bytes"),
+        ("torch.Size", ("x",), "a torch.Size is not made of numbers"),
+        ("numpy.dtype", ("O8",), "numpy dtype 'O8' is not a number's"),
+        ("numpy.core.multiarray.scalar", ("f4", b"1234"), "a numpy scalar is malformed"),
+        ("_codecs.encode", ("x", "utf7"), "bytes are encoded as 'utf7'"),
+        ("copyreg._reconstructor", ("os.system",), "it makes an instance of os.system"),
+        ("torch_utils.persistence._reconstruct_persistent_obj", ("x",), "a persistent object has no state"),
+        (
+            "torch_utils.persistence._reconstruct_persistent_obj",
+            ({"state": {}, "type": "module"},),
+            "a persistent object has the unknown type 'module'",
+        ),
+    ],
+)
+def test_permitted_functions_refuse_what_no_network_gives_them(
+    function: str, arguments: tuple[object, ...], reason: str
+) -> None:
+    module, _, name = function.rpartition(".")
+    program = b"\x80\x02c" + f"{module}\n{name}\n".encode() + pickle.dumps(arguments, 2)[2:-1] + b"R."
+    with pytest.raises(InputError, match=f"^x.pkl: refused, because {re.escape(reason)}; import only"):
+        read_restricted_pickle(program, "x.pkl")
+
+
+def test_nothing_outside_the_file_is_read() -> None:
+    with pytest.raises(InputError, match="refused, because it refers to objects outside the file"):
+        read_restricted_pickle(b"\x80\x02NQ.", "x.pkl")
 
 
 def test_truncated_files(snapshot: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gan_lt.errors import InputError
-from gan_lt.models import Discriminator, Generator, SnganDiscriminator, SnganGenerator
-from gan_lt.models.conditional_norm import ConditionalBatchNorm
+from gan_lt.models import Discriminator, Generator, SnganDiscriminator, SnganGenerator, conditional_norm
+from gan_lt.models.conditional_norm import BatchNorm, ConditionalBatchNorm
 from gan_lt.models.sngan import generator_channels
 from gan_lt.models.sngan_discriminator import discriminator_channels
 from gan_lt.sampling import sample_images
@@ -68,6 +68,33 @@ def test_conditional_norm_is_batch_norm_with_the_classs_own_gain_and_bias() -> N
         [plain[i] * norm.gain[k][:, None, None] + norm.bias[k][:, None, None] for i, k in enumerate(y)]
     )
     torch.testing.assert_close(norm(x, y), expected)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_over_two_processes_is_that_of_the_whole_batch(
+    affine: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each half of a batch, told the other half's moments, comes out as it does in the whole batch."""
+    whole = torch.randn(6, 4, 5, 5, generator=torch.Generator().manual_seed(1)) * 2 + 3
+    halves = whole.chunk(2)
+    one, two = BatchNorm(4, affine=affine), BatchNorm(4, affine=affine)
+    if affine:
+        for norm in (one, two):
+            torch.nn.init.constant_(norm.weight, 1.5)
+            torch.nn.init.constant_(norm.bias, -0.5)
+    expected = one(whole)
+
+    def mean_over_two(moments: Tensor) -> Tensor:
+        other = torch.stack([halves[1].mean(dim=[0, 2, 3]), halves[1].square().mean(dim=[0, 2, 3])])
+        return (moments + other) / 2
+
+    monkeypatch.setattr(conditional_norm, "world_size", lambda: 2)
+    monkeypatch.setattr(conditional_norm, "mean_over_processes", mean_over_two)
+    torch.testing.assert_close(two(halves[0]), expected[:3], rtol=1e-4, atol=1e-5)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(two, name), getattr(one, name))
+    # sampling uses what was followed, whoever else there is
+    torch.testing.assert_close(two.eval()(whole), one.eval()(whole))
 
 
 def test_the_class_changes_the_image_only_through_its_tables() -> None:

@@ -166,9 +166,11 @@ def test_a_cycle_without_images_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("labels", "shown"),
     [
-        (torch.tensor([0, 3]), "label 3"),
+        (torch.tensor([0, 3]), r"label 3 is outside 0\.\.2$"),
         ([-1], "label -1"),
         (torch.tensor([0.5]), "float32"),
+        (torch.tensor([1j]), "complex64"),
+        (torch.tensor([True]), "bool"),
         (torch.zeros(2, 2), r"\[2, 2\]"),
     ],
 )

@@ -103,6 +103,20 @@ def test_many_classes_give_the_same_norms_vectors_and_gradients(monkeypatch: pyt
         torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(("classes", "listed"), [(3, 3), (20, 20), (21, 0)])
+def test_statistics_list_every_class_of_up_to_20(classes: int, listed: int) -> None:
+    params = torch.eye(classes, 16) * 2
+    term = GroupSpectral(lambda: [params, params], [9] * classes)
+    assert term.statistics() == {}
+    term.generator_loss(step_batch())
+    figures = term.statistics()
+    norms = spectral_norms(params).tolist()
+    assert figures.pop("norm_mean") == pytest.approx(sum(norms) / classes)
+    assert figures.pop("norm_max") == pytest.approx(2.0)
+    expected = {f"norm_class_{k}": pytest.approx(norms[k], abs=1e-6) for k in range(listed)}
+    assert figures == expected
+
+
 def test_penalty_shrinks_an_exploding_rare_class_the_most() -> None:
     params = torch.randn(3, 64, generator=torch.Generator().manual_seed(4))
     params[2] *= 20

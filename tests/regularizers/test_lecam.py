@@ -37,6 +37,14 @@ def test_running_means_start_at_the_first_batch_and_decay() -> None:
     assert term.statistics()["fake_ema"] == pytest.approx(-1.1)
 
 
+@pytest.mark.parametrize(("real", "fake"), [(float("inf"), 0.0), (0.0, float("nan"))])
+def test_a_step_that_overflowed_on_either_side_leaves_the_means(real: float, fake: float) -> None:
+    term = LeCam(decay=0.9)
+    term.discriminator_loss(step_batch(torch.full([4], 2.0), torch.full([4], -1.0)))
+    term.discriminator_loss(step_batch(torch.full([4], real), torch.full([4], fake)))
+    assert term.statistics() == {"real_ema": 2.0, "fake_ema": -1.0}
+
+
 def test_gradient_descent_brings_the_logits_together() -> None:
     term = LeCam()
     real, fake = torch.full([4], 5.0, requires_grad=True), torch.full([4], -5.0, requires_grad=True)

@@ -222,6 +222,23 @@ def test_noise_gives_a_rare_class_a_higher_rank_in_w() -> None:
     assert noisy_rank > rank + 1
 
 
+def test_it_says_which_drawn_row_each_twin_came_from() -> None:
+    """Relativistic losses pair row i with real image i: without `origin` twins would be judged beside another class's."""
+    term = NoisyTwins([40, 15, 5], w_dim=6)
+    z, y = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    twins = term.prepare(Latents(z, y), "generator", 0)
+    assert twins.origin is not None
+    assert twins.origin.tolist() == [0, 1, 2, 0, 1, 2]
+    again = term.prepare(Latents(z, y, None, torch.tensor([5, 4, 3, 2, 1, 0])), "generator", 0)
+    assert again.origin is not None
+    assert again.origin.tolist() == [5, 4, 3, 5, 4, 3]
+    assert term.prepare(Latents(z, y), "discriminator", 0).origin is None
+
+
+def test_the_noise_follows_the_counts_of_the_run_not_of_the_checkpoint() -> None:
+    assert "noise_std" not in NoisyTwins([40, 15, 5], w_dim=6).state_dict()
+
+
 def test_registry() -> None:
     context = TermContext(
         counts=COUNTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,25 @@ def test_loss_is_the_formula(remaining: float, shares: list[float]) -> None:
         own = torch.randn(6, dtype=torch.float64, generator=g)
         verdict = method.verdict(own, real, step)
         torch.testing.assert_close(verdict, method.adversarial_weight(step) * own + share * x)
+
+
+def test_a_relativistic_loss_compares_with_the_real_side() -> None:
+    relativistic = ADVERSARIAL_LOSSES["rpgan"]
+    method = term()
+    method.adversarial = relativistic
+    g = torch.Generator().manual_seed(1)
+    fake, real = torch.randn(6, 5, generator=g), torch.randn(6, 5, generator=g)
+    x, f = method.head(real).squeeze(1), method.head(fake).squeeze(1)
+    loss = method.generator_loss(batch(50, fake, real))
+    torch.testing.assert_close(loss, relativistic.generator(f, x).mean())
+
+
+def test_no_loss_without_what_it_compares() -> None:
+    features = torch.zeros(2, 5)
+    assert term().discriminator_loss(batch(50, features, None)) is None
+    without = replace(batch(50, features, features), fake_features=None)
+    assert term().discriminator_loss(without) is None
+    assert term().generator_loss(without) is None
 
 
 def test_gradient_against_finite_differences() -> None:
