@@ -94,6 +94,7 @@ def measure(path: Path, form: str) -> None:
     """Open the set and draw batches; print the figures."""
     from gan_lt.data import BatchLoader, open_image_set, opening, sampler_for
 
+    multiprocessing.set_start_method("fork", force=True)  # as in training; a spawned process would spawn, too
     opening.IN_MEMORY_BYTES = 0
     before = resident()
     begin = time.perf_counter()

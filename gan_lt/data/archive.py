@@ -46,7 +46,7 @@ class ZipFiles:
         self._headers = np.array([entry.header_offset for entry in entries], dtype=np.int64)
         self._sizes = np.array([(entry.compress_size, entry.file_size) for entry in entries], dtype=np.int64)
         self._checksums = np.array([entry.CRC for entry in entries], dtype=np.uint32)
-        self._methods = np.array([_method(entry) for entry in entries], dtype=np.int16)
+        self._methods = np.array([_method(entry) for entry in entries], dtype=np.int32)
 
     def open(self, position: int, *, header: bool = False) -> IO[bytes]:
         method = int(self._methods[position])

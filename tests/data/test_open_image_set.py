@@ -381,3 +381,14 @@ def test_cifar10_lt_zip() -> None:
     assert image_set.counts.tolist() == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
     assert image_set.class_names[0] == "airplane"
     assert image_set.images().shape == (12406, 3, 32, 32)
+
+
+def test_zip_entries_of_unknown_compression_are_corrupt_images(make_folder: Make, make_zip: Make) -> None:
+    whole = make_zip(make_folder({"a": 2})).read_bytes()
+    last = whole.rindex(b"PK\x01\x02")
+    for method in (14, 34560):  # LZMA; none that exists
+        path = make_zip(make_folder({"a": 2}, name=f"set{method}"))
+        path.write_bytes(whole[: last + 10] + method.to_bytes(2, "little") + whole[last + 12 :])
+        _refused(path, f"is corrupt (compressed by method {method}")
+    path.write_bytes(whole[: last + 8] + b"\x01" + whole[last + 9 :])
+    _refused(path, "is corrupt (encrypted)")
