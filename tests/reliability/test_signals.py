@@ -22,8 +22,7 @@ TINY = (
 SLOW_STEP = """
 import sys, time
 from pathlib import Path
-from gan_lt.commands import train_command
-from gan_lt.cli import run_command
+from gan_lt.commands import run_command, train_command
 from gan_lt.training import loop
 step = loop.training_step
 def slow(state, averages):
