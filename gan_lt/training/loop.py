@@ -83,8 +83,8 @@ def train(
             if "DataLoader worker" not in str(error):
                 raise
             raise InputError(
-                f"{run}: {str(error).splitlines()[0].rstrip('. ')}; the last checkpoint is kept: lower data.workers if memory "
-                f"was short, then --resume {run}"
+                f"{run}: {str(error).splitlines()[0].rstrip('. ')}; the last checkpoint is kept: if memory was "
+                f"short, lower data.workers in {run / CONFIG_NAME}, then --resume {run}"
             ) from error
 
 
