@@ -1,4 +1,4 @@
-"""Do the tests notice small faults? `python -m benchmarks.mutation_testing [--sample 600] [--seed 0] [--json FILE]`.
+"""Do the tests notice small faults? `python -m benchmarks.mutation_testing [--sample 400] [--seed 0] [--json FILE]`.
 
 mutmut (its section in pyproject.toml) makes every small fault it knows in gan_lt/regularizers and in the metrics of eval/, one
 at a time, and runs the tests that reach it: a fault that none of them notices has survived. Of all mutants --sample are
@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sample", type=int, default=600, metavar="N", help="mutants, 0: all (600)")
+    parser.add_argument("--sample", type=int, default=400, metavar="N", help="mutants, 0: all (400)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (0)")
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count(), metavar="N", help="at a time (cores)"

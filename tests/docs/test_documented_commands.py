@@ -44,7 +44,6 @@ SKIPPED = [
     (r"\.ci/run$", "runs this test"),
     (r"(pip|source|cd|git) ", "changes the environment"),
     (r".*python -m pytest", "runs this test"),
-    (r".*mutmut ", "mutants, which take minutes to make"),
     (r".*python -m benchmarks\.", "minutes to hours; tests/benchmarks and benchmarks/ have their own checks"),
     (r".*\bcifar100?\b", "CIFAR, which may have to be downloaded"),
     (r".*cifar10-lt-r100-train\.zip", "a file kept outside the repository"),

@@ -36,6 +36,12 @@ def test_what_was_asked_for_need_not_be_uniform() -> None:
     assert found.kl_uniform > 0.3
 
 
+def test_divergence_from_what_was_asked_for() -> None:
+    # p = (1/2, 1/2) against q = (1/4, 3/4)
+    expected = 0.5 * np.log(2) + 0.5 * np.log(2 / 3)
+    assert balance([0, 0, 1, 1], [0, 1, 1, 1], 2).kl_requested == pytest.approx(expected)
+
+
 def test_a_class_nobody_asked_for_is_infinitely_far() -> None:
     assert balance([0, 1], [0, 0], 2).kl_requested == np.inf
     assert np.isnan(balance([0, 1], [0, 0], 2).per_class_accuracy[1])
@@ -47,7 +53,10 @@ def test_a_class_nobody_asked_for_is_infinitely_far() -> None:
     [
         ([0, 4], [0, 1], "predicted holds 4"),
         ([0], [0, 1], "1 and requested 2"),
-        ([0.5], [0], "dtype float64"),
+        ([0.5], [0], "predicted has shape .* dtype float64"),
+        ([0], [0.5], "requested has shape .* dtype float64"),
+        (["a"], [0], "predicted has dtype"),
+        ([0], ["a"], "requested has dtype"),
     ],
 )
 def test_bad_input_is_named(seen: list, asked: list, message: str) -> None:

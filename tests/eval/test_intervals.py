@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval import frechet_distance_from_features
+from eval import frechet_distance_from_features, kernel_distance, prdc
+from eval.distribution import DistributionSettings, compare_distributions
 from eval.estimate import Estimate, mean_of, share
 from eval.influence import frechet_influence, frechet_replicates
 
@@ -61,3 +62,43 @@ def test_mean_over_classes_narrows_the_interval() -> None:
     assert narrow is not None
     assert (narrow[1] - narrow[0]) == pytest.approx((wide[1] - wide[0]) / 4, rel=0.15)
     assert mean_of([None, None]) is None
+
+
+def test_every_measure_has_an_interval_around_its_value() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.standard_normal((80, 6)), rng.standard_normal((70, 6)) + 0.5
+    settings = DistributionSettings(k=3, kid_subset_size=40, kid_subsets=20, replicates=400, seed=5)
+    wanted = ("frechet", "kid", "prdc")
+    found = compare_distributions(a, b, wanted, settings)
+    kid, kid_std = kernel_distance(a, b, 40, 20, 5)
+    values = {
+        "frechet": frechet_distance_from_features(a, b),
+        "kid": kid,
+        "kid_std": kid_std,
+        **prdc(a, b, 3),
+    }
+    assert {name: estimate.value for name, estimate in found.items()} == pytest.approx(values, rel=1e-9)
+    assert found.pop("kid_std").interval is None
+    for name, estimate in found.items():
+        assert estimate.replicates is not None, name
+        assert len(estimate.replicates) == 400, name
+        spread = estimate.replicates.std()
+        assert spread > 0, name
+        assert abs(estimate.replicates.mean() - estimate.value) < 0.25 * spread, name
+        low, high = estimate.interval or (0, 0)
+        assert low < estimate.value < high, name
+    # another stream: other noise, the same values
+    other = compare_distributions(a, b, wanted, settings, stream=1)
+    assert all(other[name].value == estimate.value for name, estimate in found.items())
+    assert not any(np.array_equal(other[name].replicates, e.replicates) for name, e in found.items())
+    without = compare_distributions(a, b, wanted, DistributionSettings(k=3, replicates=0))
+    assert all(estimate.interval is None for estimate in without.values())
+    assert set(compare_distributions(a, b, ("kid",), settings)) == {"kid", "kid_std"}
+
+
+def test_an_interval_stays_within_the_range_of_its_measure() -> None:
+    drawn = np.linspace(-1.0, 3.0, 4001)
+    assert Estimate(1.0, drawn).interval == pytest.approx((-0.9, 2.9))
+    assert Estimate(1.0, drawn, 0.0, 2.0).interval == (0.0, 2.0)
+    assert Estimate(3.5, drawn).interval == pytest.approx((-0.9, 3.5))
+    assert Estimate(1.0, np.empty(0)).interval is None

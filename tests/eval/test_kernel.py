@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eval import kernel_distance
-from eval.kernel import kernel_bootstrap
+from eval.kernel import cubic_kernel, kernel_bootstrap, multiplicities
 from gan_lt.errors import InputError
 from gan_lt.torchvision_compat import import_torchvision
 
@@ -67,6 +67,24 @@ def test_bootstrap_centres_on_the_estimate() -> None:
     value, _ = kernel_distance(a, b, subset_size=100, subsets=200)
     drawn = kernel_bootstrap(a, b, 2000, np.random.default_rng(0))
     assert abs(drawn.mean() - value) < 0.25 * drawn.std()
+
+
+def test_bootstrap_is_the_estimate_of_the_resample_without_pairs_of_copies() -> None:
+    a, b = sets(6, 5, 3)
+    w, v = (multiplicities(n, 4, rng) for rng in [np.random.default_rng(7)] for n in (6, 5))
+
+    def resample(counts: np.ndarray) -> np.ndarray:
+        return np.repeat(np.arange(len(counts)), counts.astype(int))
+
+    def within(x: np.ndarray, drawn: np.ndarray) -> float:
+        different = drawn[:, None] != drawn[None, :]
+        return float(cubic_kernel(x[drawn], x[drawn])[different].mean())
+
+    expected = [
+        within(a, i) + within(b, j) - 2 * cubic_kernel(a[i], b[j]).mean()
+        for i, j in zip(map(resample, w), map(resample, v), strict=True)
+    ]
+    np.testing.assert_allclose(kernel_bootstrap(a, b, 4, np.random.default_rng(7)), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,13 @@ def test_copies_are_found_and_named(n: int) -> None:
     assert found.distance.max() < 1e-9
 
 
+def test_a_class_with_a_single_generated_image() -> None:
+    train = draw(10, 0)
+    found = memorization(train, train[3:4])
+    assert (found.share, found.nearest.tolist(), found.copied.tolist()) == (1, [3], [True])
+    assert memorization(train, train[3:4] + 100).copied.tolist() == [False]
+
+
 def test_near_copies_are_found() -> None:
     train = draw(200, 2)
     assert memorization(train, train + 0.01 * draw(200, 3)).share == 1

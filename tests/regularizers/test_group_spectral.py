@@ -103,6 +103,16 @@ def test_many_classes_give_the_same_norms_vectors_and_gradients(monkeypatch: pyt
         torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-12)
 
 
+def test_the_start_of_the_iterations_is_fixed_and_draws_nothing() -> None:
+    params = torch.randn(3, 64, generator=torch.Generator().manual_seed(4))
+    state = torch.get_rng_state()
+    first = GroupSpectral(lambda: [params], COUNTS, iterations=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    second = GroupSpectral(lambda: [params], COUNTS, iterations=1)
+    assert torch.equal(first.generator_loss(step_batch()), second.generator_loss(step_batch()))
+    assert torch.equal(spectral_norms(params, 2), spectral_norms(params, 2))
+
+
 @pytest.mark.parametrize(("classes", "listed"), [(3, 3), (20, 20), (21, 0)])
 def test_statistics_list_every_class_of_up_to_20(classes: int, listed: int) -> None:
     params = torch.eye(classes, 16) * 2

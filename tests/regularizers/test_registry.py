@@ -173,3 +173,5 @@ def test_each_process_keeps_its_own_rows_of_all_that_was_drawn(monkeypatch: pyte
     assert own.embedding_noise.flatten().tolist() == [30, 40, 50]
     assert own.origin is not None
     assert own.origin.tolist() == [2, 1, 0]
+    unconditional = Latents(rows[:, None].float(), None).own_rows()
+    assert (unconditional.y, unconditional.embedding_noise, unconditional.origin) == (None, None, None)

@@ -83,6 +83,10 @@ def test_loss_is_the_formula(remaining: float, shares: list[float]) -> None:
         torch.testing.assert_close(verdict, method.adversarial_weight(step) * own + share * x)
 
 
+def test_before_the_first_step_nothing_is_faded_in() -> None:
+    assert term().statistics() == {"lambda": 0.0}
+
+
 def test_a_relativistic_loss_compares_with_the_real_side() -> None:
     relativistic = ADVERSARIAL_LOSSES["rpgan"]
     method = term()
