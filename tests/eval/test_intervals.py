@@ -8,7 +8,7 @@ import pytest
 from eval import frechet_distance_from_features, kernel_distance, prdc
 from eval.distribution import DistributionSettings, compare_distributions
 from eval.estimate import Estimate, mean_of, share
-from eval.influence import frechet_influence, frechet_replicates
+from eval.influence import frechet_influence, frechet_replicates, resampled_mean
 
 
 @pytest.mark.parametrize(("n", "d"), [(300, 8), (60, 40)])
@@ -39,6 +39,34 @@ def test_influence_is_the_derivative(n: int, m: int, d: int) -> None:
     np.testing.assert_allclose(
         slope - slope.mean(), influence[:6] - influence[:6].mean(), rtol=0.03, atol=0.05
     )
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(80, 70, 5), (15, 12, 20)])
+def test_both_sides_have_their_influence(n: int, m: int, d: int) -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.standard_normal((n, d)), rng.standard_normal((m, d)) * 1.3 + 0.5
+    of_a, of_b = frechet_influence(a, b)
+    of_b_first, of_a_second = frechet_influence(b, a)
+    np.testing.assert_allclose(of_b, of_b_first, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(of_a, of_a_second, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("n", [900, 4000])  # by resampling, and by the normal law
+def test_a_mean_scatters_by_its_standard_error(n: int) -> None:
+    terms = np.random.default_rng(5).exponential(3.0, n)
+    drawn = resampled_mean(terms, 4000, np.random.default_rng(6))
+    assert drawn.std() == pytest.approx(terms.std() / np.sqrt(n), rel=0.05)
+    assert abs(drawn.mean()) < 4 * terms.std() / np.sqrt(n * 4000)
+
+
+def test_a_distance_near_zero_has_no_negative_interval() -> None:
+    same = np.random.default_rng(7).standard_normal((40, 3))
+    settings = DistributionSettings(replicates=200)
+    found = compare_distributions(same, same[::-1].copy(), {"frechet"}, settings)["frechet"]
+    assert found.replicates is not None
+    assert found.replicates.min() < 0  # to first order it scatters around 0
+    assert found.interval is not None
+    assert found.interval[0] == 0
 
 
 def test_share_interval_is_honest_at_the_ends() -> None:
