@@ -228,6 +228,22 @@ def test_torn_shards_are_refused_by_name(tmp_path: Path) -> None:
         refused(folder, "shard 1.tar", words)
 
 
+def test_compressed_shards_in_a_folder_are_named(tmp_path: Path) -> None:
+    """Beside others they would be left out in silence."""
+    write_shard(tmp_path / "set" / "0.tar", labelled(3))
+    (tmp_path / "set" / "1.tar.gz").write_bytes(b"\x1f\x8b" + bytes(range(1, 255)) * 10)
+    refused(tmp_path / "set", "shard 1.tar.gz", "gunzip")
+
+
+def test_folders_that_tell_a_size_have_no_data(tmp_path: Path) -> None:
+    """POSIX lets them tell how much room they have."""
+    folder = tarfile.TarInfo("a")
+    folder.type, folder.size = tarfile.DIRTYPE, 4096
+    path = write_shard(tmp_path / "a.tar", {"a/0.png": png(0), "b/0.png": png(1)})
+    path.write_bytes(folder.tobuf(tarfile.USTAR_FORMAT) + path.read_bytes())
+    assert open_image_set(path).ids == ("a.tar/a/0.png", "a.tar/b/0.png")
+
+
 def test_tars_joined_end_to_end_are_refused(tmp_path: Path) -> None:
     whole = write_shard(tmp_path / "a.tar", labelled(2)).read_bytes()
     (tmp_path / "a.tar").write_bytes(whole + bytes(2**14))
