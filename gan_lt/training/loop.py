@@ -261,14 +261,14 @@ def _monitor(run: Path, images_seen: int) -> Iterator[Monitor]:
     with _writing(run):
         monitor = Monitor(run, images_seen)
     failed = True
-    try:
-        with monitor.quiet_threads():
+    with monitor.quiet_threads():
+        try:
             yield monitor
-        failed = False
-    finally:
-        # what a full disk refuses once it refuses again on closing: the first error is the one to tell
-        with suppress(OSError) if failed else _writing(run):
-            monitor.close()
+            failed = False
+        finally:
+            # what a full disk refuses once it refuses again on closing: the first error is the one to tell
+            with suppress(OSError) if failed else _writing(run):
+                monitor.close()
 
 
 @contextmanager

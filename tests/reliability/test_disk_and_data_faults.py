@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,26 @@ def test_a_disk_that_is_full_wherever_a_run_writes(
     assert kept(run) == before
     assert train(make_config(), images, run, QUIET, CPU)
     assert load_checkpoint(list_checkpoints(run / "checkpoints")[-1])["step"] == 6
+
+
+def test_a_disk_that_is_full_when_the_last_figures_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard's thread writes what is left when it is closed: its traceback must not stand beside our line."""
+    said: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+
+    def write_much() -> None:
+        with loop._monitor(tmp_path, 0) as writing:
+            for i in range(3):
+                writing._tensorboard.add_text("x", "y" * 9000, i)
+
+    with (
+        files_of_at_most(300),
+        pytest.raises((InputError, OSError)),
+    ):  # as the thread fails on closing or before
+        write_much()
+    assert not said
 
 
 def read_only(*arguments: Any, **more: Any) -> None:
