@@ -158,7 +158,7 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
             # a preset thins its own data out; other data keep their long tail
             options["data.imbalance"] = None
     if args.data_root is not None:
-        options["data.root"] = str(Path(args.data_root).expanduser().resolve())
+        options["data.root"] = str(Path(os.path.expanduser(args.data_root)).resolve())
     if args.init_from is not None:
         options["training.init_from"] = _lasting_path(args.init_from)
     if args.regularizers is not None:
@@ -242,6 +242,6 @@ def _train(
 
 def _lasting_path(data: str) -> str:
     """The path as config.yaml keeps it: it has to hold from another folder, too."""
-    if data not in NAMED_SETS and Path(data).exists():
+    if data not in NAMED_SETS and os.path.exists(data):
         return str(Path(data).resolve())
-    return str(Path(data).expanduser().absolute()) if is_pattern(Path(data)) else data
+    return os.path.abspath(os.path.expanduser(data)) if is_pattern(Path(data)) else data

@@ -24,9 +24,10 @@ def shard_paths(path: Path, shown: str) -> tuple[Path, ...] | None:
     Raises:
         InputError: a shard of a pattern is not there, or none is; too many.
     """
-    if path.is_dir():
+    # os.path, since Path raises for a name too long, as a pattern may be
+    if os.path.isdir(path):
         return _in_folder(path, shown)
-    if path.is_file():
+    if os.path.isfile(path):
         return (path,) if _is_tar(path) else None
     if not is_pattern(path):
         return None  # not there at all

@@ -165,6 +165,10 @@ def test_patterns_choose_shards(tmp_path: Path) -> None:
     refused(tmp_path / "set" / "train-{0..999999}.tar", "up to 100,000 shards")
     refused(tmp_path / "set" / "train-{}.tar", "neither")
     refused(tmp_path / "set" / "train.tar", "no such file")
+    refused(f"~nobody-here/{'x' * 300}.tar", "no such file")
+    every = ",".join(f"train-{shard:03d}" for shard in range(12))
+    every += "," + ",".join([every] * 3)  # a name longer than a file's may be
+    assert len(open_image_set(f"{tmp_path}/set/{{{every}}}.tar")) == 24
 
 
 def test_several_images_in_a_sample(tmp_path: Path) -> None:
