@@ -79,8 +79,9 @@ def train(
         try:
             return _train(config, images, run, console, device, initial)
         except RuntimeError as error:
-            # DataLoader raises this from a signal handler, wherever the program happens to be
-            if "DataLoader worker" not in str(error):
+            # DataLoader raises this from a signal handler, wherever the program happens to be; "Caught ... in DataLoader
+            # worker" are errors of our own code, whose traceback must be seen
+            if "DataLoader worker" not in str(error) or str(error).startswith("Caught "):
                 raise
             raise InputError(
                 f"{run}: {str(error).splitlines()[0].rstrip('. ')}; the last checkpoint is kept: lower data.workers if memory "
