@@ -243,5 +243,6 @@ def _train(
 def _lasting_path(data: str) -> str:
     """The path as config.yaml keeps it: it has to hold from another folder, too."""
     if data not in NAMED_SETS and os.path.exists(data):
-        return str(Path(data).resolve())
+        # links are kept: what lies beside a list or a shard counts
+        return str(Path(data).absolute())
     return os.path.abspath(os.path.expanduser(data)) if is_pattern(Path(data)) else data

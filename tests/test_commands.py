@@ -149,15 +149,18 @@ def test_resume_lengthens_a_run(tmp_path: Path, data: Path, refused: Refused) ->
     assert run_command(train_command, ["--resume", str(run), "--kimg", "0.064"]) == 2
 
 
-@pytest.mark.parametrize("kind", ["list", "pattern"])
+@pytest.mark.parametrize("kind", ["list", "link", "pattern"])
 def test_resume_from_another_folder(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     files = sorted(data.rglob("*.png"))
-    if kind == "list":
+    if kind != "pattern":
         lines = [f"{file.relative_to(data).as_posix()} {'abc'.index(file.parent.name[0])}" for file in files]
         (tmp_path / "list.txt").write_text("\n".join(lines))
         options = ["--data=list.txt", f"--data-root={data.name}"]
+        if kind == "link":  # its images lie beside it, not beside what it points to
+            (data / "link.txt").symlink_to(tmp_path / "list.txt")
+            options = [f"--data={data.name}/link.txt"]
     else:
         with tarfile.open(tmp_path / "0.tar", "w") as shard:
             for file in files:
