@@ -29,6 +29,8 @@ _CLASS_MEANS = {mean: name for name, mean in CLASS_MEASURES.values()} | {
 }
 # figures measured between features: of other features they are other figures
 _OF_FEATURES = frozenset({"fid"} | set(CLASS_MEASURES) | set(sum(CLASS_MEASURES.values(), ())))
+# in features, too, but for those of a classifier, where they are measured in pixels
+_OF_COPIES = frozenset({"memorization", "memorization_control"})
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,11 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
         raise InputError(
             f"{path_a} and {path_b} have no class in common; compare evaluations of the same classes"
         )
-    same_features = _feature_warning(a, b) is None
+    unlike = _unlike_figures(a, b)
     same_classes = {row["name"] for row in a.per_class} == set(rows_b)
     both = [(row, rows_b[row["name"]]) for row in shared]
     whole = [
-        (column, _whole_pair(column, a, b, both, same_classes, same_features))
+        (column, _whole_pair(column, a, b, both, same_classes, unlike))
         for column in metric_columns(a.distance_name)
         if column.key in a.metrics and column.key in b.metrics
     ]
@@ -88,7 +90,7 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
         row, other = shared[index], rows_b[shared[index]["name"]]
         pairs = [
             _pair(column, row, other, row["intervals"], other["intervals"])
-            if same_features or column.key not in _OF_FEATURES
+            if column.key not in unlike
             else _two_figures(column, row, other)
             for column in columns
         ]
@@ -138,10 +140,13 @@ def _whole_pair(
     b: Report,
     both: list[tuple[dict[str, Any], dict[str, Any]]],
     same_classes: bool,
-    same_features: bool,
+    unlike: frozenset[str],
 ) -> Pair:
-    """A figure over all classes: means are taken over the classes that both sides have a value for."""
-    if not same_features and column.key in _OF_FEATURES:
+    """A figure over all classes, subtracted unless it is among ``unlike``.
+
+    Means are taken over the classes that both sides have a value for.
+    """
+    if column.key in unlike:
         return _two_figures(column, a.metrics, b.metrics)
     name = _CLASS_MEANS.get(column.key)
     if name is None:
@@ -222,6 +227,14 @@ def _unmeasured(a: Report, b: Report, path_a: str | Path, path_b: str | Path) ->
         if lacking:
             said.append(f"{path} lacks figures of {', '.join(lacking)}; means leave them out on both sides.")
     return said
+
+
+def _unlike_figures(a: Report, b: Report) -> frozenset[str]:
+    """Figures that are measured in other features on either side."""
+    if _feature_warning(a, b) is None:
+        return frozenset()
+    spaces = {None if report.memorization is None else report.memorization.get("space") for report in (a, b)}
+    return _OF_FEATURES if spaces == {"pixels"} else _OF_FEATURES | _OF_COPIES
 
 
 def _feature_warning(a: Report, b: Report) -> str | None:

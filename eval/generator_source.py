@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from gan_lt.errors import InputError
 def generator_folder(path: Path) -> Path | None:
     """The folder of the saved generator, if `path` is one or is a run that holds one; otherwise None."""
     for folder in (path, path / "network"):
-        if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file():
+        # os.path, since Path raises where the name is too long, as a pattern of shards may be
+        if all(os.path.isfile(folder / name) for name in ("config.json", "model.safetensors")):
             return folder
-    if (path / "config.yaml").is_file() and (path / "stats.jsonl").is_file():
+    if all(os.path.isfile(path / name) for name in ("config.yaml", "stats.jsonl")):
         raise InputError(
             f"{path} is a run without a network yet; wait for its first snapshot or give a saved generator"
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_lt.data.shard_paths import shard_paths
 from gan_lt.errors import InputError
 
 
@@ -24,7 +26,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """The manifest of a set in a folder or a zip; None where there is none, or it is of another kind.
+    """The manifest of a set in a folder or a zip, or beside shards; None where there is none, or it is of another kind.
 
     Raises InputError for one that can't be read.
     """
@@ -62,10 +64,11 @@ def _is_count(value: Any) -> bool:
 
 def _text(path: Path) -> bytes | None:
     try:
-        if path.is_dir():
-            file = path / "manifest.json"
+        folder = path if os.path.isdir(path) else _folder_of_shards(path)
+        if folder is not None:
+            file = folder / "manifest.json"
             return file.read_bytes() if file.is_file() else None
-        if not path.is_file() or not zipfile.is_zipfile(path):
+        if not os.path.isfile(path) or not zipfile.is_zipfile(path):
             return None
         with zipfile.ZipFile(path) as archive:
             return archive.read("manifest.json") if "manifest.json" in archive.namelist() else None
@@ -73,3 +76,9 @@ def _text(path: Path) -> bytes | None:
         raise InputError(
             f"manifest.json of {path} can't be read ({error}); write the synthetic set again"
         ) from None
+
+
+def _folder_of_shards(path: Path) -> Path | None:
+    """The folder that the shards lie in, if `path` is one or a pattern for some of one folder."""
+    folders = {shard.parent for shard in shard_paths(path, str(path)) or ()}
+    return folders.pop() if len(folders) == 1 else None

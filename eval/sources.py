@@ -5,6 +5,7 @@ all.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,7 +190,7 @@ def _open_set(spec: str | Path, options: SourceOptions) -> ImageSource:
         any_size=True,
         option=options.option,
     )
-    manifest = read_manifest(Path(spec))
+    manifest = read_manifest(Path(os.path.expanduser(spec)))
     if manifest is None:
         return source_of_set(images, str(spec))
     counts = manifest.real if set(images.class_names) <= set(manifest.real) else None

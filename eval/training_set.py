@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from gan_lt.errors import InputError
 
 def run_folder(spec: Any) -> Path | None:
     """The run that `spec` names, or None if it names anything else."""
-    if isinstance(spec, (str, Path)) and (Path(spec) / "config.yaml").is_file():
+    if isinstance(spec, (str, Path)) and os.path.isfile(Path(spec) / "config.yaml"):
         return Path(spec)
     return None
 

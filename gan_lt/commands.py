@@ -15,6 +15,7 @@ from rich.console import Console
 
 from gan_lt.config import TrainConfig, build_config, preset_names, preset_values, validate
 from gan_lt.data.opening import NAMED_SETS
+from gan_lt.data.shard_paths import is_pattern
 from gan_lt.errors import InputError, LostProcessError
 from gan_lt.generation import generate_command, generate_parser
 
@@ -156,6 +157,8 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
         if args.imbalance is None and preset_data.get("path") not in (None, args.data):
             # a preset thins its own data out; other data keep their long tail
             options["data.imbalance"] = None
+    if args.data_root is not None:
+        options["data.root"] = str(Path(os.path.expanduser(args.data_root)).resolve())
     if args.init_from is not None:
         options["training.init_from"] = _lasting_path(args.init_from)
     if args.regularizers is not None:
@@ -239,4 +242,7 @@ def _train(
 
 def _lasting_path(data: str) -> str:
     """The path as config.yaml keeps it: it has to hold from another folder, too."""
-    return str(Path(data).resolve()) if data not in NAMED_SETS and Path(data).exists() else data
+    if data not in NAMED_SETS and os.path.exists(data):
+        # links are kept: what lies beside a list or a shard counts
+        return str(Path(data).absolute())
+    return os.path.abspath(os.path.expanduser(data)) if is_pattern(Path(data)) else data

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -146,6 +147,31 @@ def test_resume_lengthens_a_run(tmp_path: Path, data: Path, refused: Refused) ->
     assert "--name" in refused(train_command, ["--data", data, "--outdir", tmp_path, "--name", "run", *TINY])
     (data / "ant" / "0.png").unlink()
     assert run_command(train_command, ["--resume", str(run), "--kimg", "0.064"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["list", "link", "pattern"])
+def test_resume_from_another_folder(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    files = sorted(data.rglob("*.png"))
+    if kind != "pattern":
+        lines = [f"{file.relative_to(data).as_posix()} {'abc'.index(file.parent.name[0])}" for file in files]
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        options = ["--data=list.txt", f"--data-root={data.name}"]
+        if kind == "link":  # its images lie beside it, not beside what it points to
+            (data / "link.txt").symlink_to(tmp_path / "list.txt")
+            options = [f"--data={data.name}/link.txt"]
+    else:
+        with tarfile.open(tmp_path / "0.tar", "w") as shard:
+            for file in files:
+                shard.add(file, file.relative_to(data).as_posix())
+        options = ["--data={0..0}.tar"]
+    monkeypatch.chdir(tmp_path)
+    assert data.parent == tmp_path
+    assert train_command([*options, "--outdir=.", "--name=run", *TINY]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert train_command(["--resume=../run", "--kimg=0.048"]) == 0
 
 
 def test_missing_or_wrong_data(tmp_path: Path, refused: Refused) -> None:

@@ -91,7 +91,10 @@ def _annotations(text: str, shown: str) -> tuple[dict[str, int], dict[int, str]]
             raise InputError(
                 f"{shown}: image {image!r:.100} has no id and file_name that can be read: correct it"
             )
-        file_of[image["id"]] = image["file_name"]
+        if file_of.setdefault(image["id"], image["file_name"]) != image["file_name"]:
+            raise InputError(
+                f"{shown}: two images have the id {image['id']!r:.40}, the second is {image!r:.100}: correct it"
+            )
     label_of: dict[str, int] = {}
     for annotation in annotations:
         image_id, label = annotation["image_id"], annotation["category_id"]

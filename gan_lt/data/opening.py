@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -87,11 +88,11 @@ def open_image_set(
     if name is not None:
         return open_cifar(name, part, resolution, channels, data_root, option)
 
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))
     shown = f"{option} {spec}"
     files, labelled = _label(path, data_root, shown)
     return _image_set(
-        path.resolve().stem if not path.is_dir() else path.resolve().name,
+        path.resolve().stem if not os.path.isdir(path) else path.resolve().name,
         files,
         labelled,
         shown,
@@ -117,9 +118,10 @@ def _label(path: Path, data_root: Path | None, shown: str) -> tuple[ImageFiles, 
     shards = shard_paths(path, shown)
     if shards is not None:
         return label_shards(shards, shown)
-    if path.is_dir():
+    # os.path, since Path raises for what can't be looked at: a name too long, a folder of someone else's
+    if os.path.isdir(path):
         return label_folder(path, shown)
-    if path.is_file():
+    if os.path.isfile(path):
         if is_list(path):
             return label_list(path, data_root or path.parent, shown)
         return label_zip(path, shown)

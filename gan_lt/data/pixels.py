@@ -23,6 +23,7 @@ IndexArray = NDArray[np.int64]
 _WORTH_A_THREAD = 0.35e-3  # seconds an image
 _HAND_OVER = 10e-3  # seconds of work a thread takes at a time: enough beside what handing it over costs
 _CHUNK = 64
+_MOST_CHUNKS = 2**14  # all are queued at once, and each takes 2 kB
 _TRIED = 8
 _Result = TypeVar("_Result")
 
@@ -197,6 +198,7 @@ def in_threads(work: Callable[[range], _Result], n: int, threads: int | None = N
         done = span.stop
         threads = threads if seconds >= _WORTH_A_THREAD else 1
         chunk = min(max(int(_HAND_OVER / max(seconds, 1e-6)), 1), _CHUNK)
+    chunk = max(chunk, -(-n // _MOST_CHUNKS))
     spans = [range(start, min(start + chunk, n)) for start in range(done, n, chunk)]
     threads = min(len(spans), threads)
     if threads <= 1:

@@ -24,12 +24,12 @@ def shard_paths(path: Path, shown: str) -> tuple[Path, ...] | None:
     Raises:
         InputError: a shard of a pattern is not there, or none is; too many.
     """
-    if path.is_dir():
+    # os.path, since Path raises for a name too long, as a pattern may be
+    if os.path.isdir(path):
         return _in_folder(path, shown)
-    is_tar = path.name.lower().endswith(_TAR_SUFFIXES)
-    if not is_tar or path.is_file():
-        return (path,) if is_tar else None
-    if not any(character in str(path) for character in "{*?["):
+    if os.path.isfile(path):
+        return (path,) if _is_tar(path) else None
+    if not is_pattern(path):
         return None  # not there at all
     found: list[str] = []
     for pattern in _expanded(str(path), shown):
@@ -44,6 +44,15 @@ def shard_paths(path: Path, shown: str) -> tuple[Path, ...] | None:
     return tuple(Path(name) for name in dict.fromkeys(found))
 
 
+def is_pattern(path: Path) -> bool:
+    """Whether it stands for shards by a pattern; a file may be called so all the same."""
+    return _is_tar(path) and any(character in str(path) for character in "{*?[")
+
+
+def _is_tar(path: Path) -> bool:
+    return path.name.lower().endswith(_TAR_SUFFIXES)
+
+
 def _in_folder(folder: Path, shown: str) -> tuple[Path, ...] | None:
     names: list[str] = []
     try:
@@ -53,7 +62,7 @@ def _in_folder(folder: Path, shown: str) -> tuple[Path, ...] | None:
                     continue
                 if entry.is_dir() or entry.name == "dataset.json":
                     return None
-                if entry.name.lower().endswith(".tar"):
+                if _is_tar(Path(entry.name)):
                     names.append(entry.name)
     except OSError as error:
         raise InputError(f"{shown}: {error.filename} can't be read ({error.strerror})") from error

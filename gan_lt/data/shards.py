@@ -68,9 +68,9 @@ class ShardFiles:
 def label_shards(paths: tuple[Path, ...], shown: str) -> tuple[ShardFiles, LabelledNames]:
     """The images in the shards, named SHARD/ENTRY, labelled by ``.cls`` or ``.json`` files, otherwise by folder.
 
-    Classes are called as a manifest.json beside the shards says, else as the ``class_name`` of the ``.json`` files, else by
-    their numbers; numbers without an image are passed over. Images are ordered by label, then as they lie; those labelled
-    by folder as in a folder.
+    Classes are called as a manifest.json beside the shards says, else as the ``class_name`` of the ``.json`` files that
+    hold the labels, else by their numbers; numbers without an image are passed over. Images are ordered by label, then as
+    they lie; those labelled by folder as in a folder.
 
     Only headers and labels are read. Nothing is unpacked.
 

@@ -79,7 +79,9 @@ class TarMembers:
                 return
             size = self._checked_size(header, at)
             kind = header[156:157]
-            if kind not in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
+            if kind == _FOLDER:
+                size = 0  # what is said there is room that some file systems keep for its entries, not data
+            elif kind not in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
                 size = size if pax_size is None else pax_size
             data = at + _BLOCK
             if size > self._end - data:

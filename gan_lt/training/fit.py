@@ -30,10 +30,10 @@ def fitting(
     Raises:
         InputError: names the settings that were changed, where the checkpoint knows its own, and what doesn't fit.
     """
-    for name, network in networks.items():
-        for misfit in _misfits(name, network.state_dict(), saved[name]):
-            raise _refusal(misfit, saved, config)
     try:
+        for name, network in networks.items():
+            for misfit in _misfits(name, network.state_dict(), saved[name]):
+                raise _refusal(misfit, saved, config)
         yield
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):

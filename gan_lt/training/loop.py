@@ -79,8 +79,9 @@ def train(
         try:
             return _train(config, images, run, console, device, initial)
         except RuntimeError as error:
-            # DataLoader raises this from a signal handler, wherever the program happens to be
-            if "DataLoader worker" not in str(error):
+            # DataLoader raises this from a signal handler, wherever the program happens to be; "Caught ... in DataLoader
+            # worker" are errors of our own code, whose traceback must be seen
+            if "DataLoader worker" not in str(error) or str(error).startswith("Caught "):
                 raise
             raise InputError(
                 f"{run}: {str(error).splitlines()[0].rstrip('. ')}; the last checkpoint is kept: if memory was "
@@ -261,14 +262,14 @@ def _monitor(run: Path, images_seen: int) -> Iterator[Monitor]:
     with _writing(run):
         monitor = Monitor(run, images_seen)
     failed = True
-    try:
-        with monitor.quiet_threads():
+    with monitor.quiet_threads():
+        try:
             yield monitor
-        failed = False
-    finally:
-        # what a full disk refuses once it refuses again on closing: the first error is the one to tell
-        with suppress(OSError) if failed else _writing(run):
-            monitor.close()
+            failed = False
+        finally:
+            # what a full disk refuses once it refuses again on closing: the first error is the one to tell
+            with suppress(OSError) if failed else _writing(run):
+                monitor.close()
 
 
 @contextmanager

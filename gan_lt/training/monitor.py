@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,7 @@ class Averages:
 
 
 class Monitor:
-    """Writes a run's statistics and sample grids; a context manager that closes its files."""
+    """Writes a run's statistics and sample grids; `close` it."""
 
     def __init__(self, run: Path, images_seen: int = 0) -> None:
         """images_seen: where training goes on. What was logged behind it, by a run that was killed, is dropped."""
@@ -80,14 +79,6 @@ class Monitor:
         self._stats = open(run / "stats.jsonl", "a", encoding="utf-8")
         self._tensorboard = SummaryWriter(str(run), purge_step=images_seen + 1 if images_seen else None)
         (run / "samples").mkdir(exist_ok=True)
-
-    def __enter__(self) -> Monitor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the files."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from gan_lt.config import TrainConfig, dump_yaml, read_yaml, validate
 from gan_lt.errors import InputError
@@ -64,13 +65,13 @@ def _next_free(outdir: Path, description: str) -> Path:
         return run
 
 
-_locks: set[int] = set()
+_locks: set[IO[str]] = set()
 
 
 def _let_go() -> None:
     """A process that loads images may outlive its killed parent for seconds: it must not hold the lock with it."""
     while _locks:
-        os.close(_locks.pop())
+        _locks.pop().close()  # not its number alone, which may soon be another file's
 
 
 os.register_at_fork(after_in_child=_let_go)
@@ -88,8 +89,8 @@ def exclusive(run: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(open(run / _LOCK_NAME, "w", encoding="utf-8"))
-            _locks.add(file.fileno())
-            stack.callback(_locks.discard, file.fileno())
+            _locks.add(file)
+            stack.callback(_locks.discard, file)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(

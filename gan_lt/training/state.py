@@ -170,7 +170,7 @@ class TrainingState:
         Raises:
             InputError: the training images are not those of the run, or its configuration was changed to another network.
         """
-        if state["fingerprint"] != self.fingerprint:
+        if state.get("fingerprint") != self.fingerprint:
             raise InputError(
                 "--resume: the training images have changed since this run began; restore them, or start a new run"
             )

@@ -107,6 +107,10 @@ def test_other_lists_are_refused(images: Path, tmp_path: Path) -> None:
         ({"images": [{"id": 1}], "annotations": []}, "file_name"),
         ({"images": [{"id": [], "file_name": "a"}], "annotations": []}, "file_name"),
         ({"images": [], "annotations": [{"image_id": 1, "category_id": 1}]}, "not in its images"),
+        (
+            {"images": [{"id": 1, "file_name": f"a/{i}.png"} for i in range(2)], "annotations": []},
+            "two images have the id 1",
+        ),
         (coco({"a/0.png": "x"}, []), "category_id 'x'"),  # type: ignore[dict-item]
         (coco({"a/0.png": -1}, []), "label -1"),
         (coco({"../x.png": 1}, []), "leads out"),

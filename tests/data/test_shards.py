@@ -165,6 +165,10 @@ def test_patterns_choose_shards(tmp_path: Path) -> None:
     refused(tmp_path / "set" / "train-{0..999999}.tar", "up to 100,000 shards")
     refused(tmp_path / "set" / "train-{}.tar", "neither")
     refused(tmp_path / "set" / "train.tar", "no such file")
+    refused(f"~nobody-here/{'x' * 300}.tar", "no such file")
+    every = ",".join(f"train-{shard:03d}" for shard in range(12))
+    every += "," + ",".join([every] * 3)  # a name longer than a file's may be
+    assert len(open_image_set(f"{tmp_path}/set/{{{every}}}.tar")) == 24
 
 
 def test_several_images_in_a_sample(tmp_path: Path) -> None:
@@ -226,6 +230,22 @@ def test_torn_shards_are_refused_by_name(tmp_path: Path) -> None:
     ):
         (folder / "1.tar").write_bytes(damaged)
         refused(folder, "shard 1.tar", words)
+
+
+def test_compressed_shards_in_a_folder_are_named(tmp_path: Path) -> None:
+    """Beside others they would be left out in silence."""
+    write_shard(tmp_path / "set" / "0.tar", labelled(3))
+    (tmp_path / "set" / "1.tar.gz").write_bytes(b"\x1f\x8b" + bytes(range(1, 255)) * 10)
+    refused(tmp_path / "set", "shard 1.tar.gz", "gunzip")
+
+
+def test_folders_that_tell_a_size_have_no_data(tmp_path: Path) -> None:
+    """POSIX lets them tell how much room they have."""
+    folder = tarfile.TarInfo("a")
+    folder.type, folder.size = tarfile.DIRTYPE, 4096
+    path = write_shard(tmp_path / "a.tar", {"a/0.png": png(0), "b/0.png": png(1)})
+    path.write_bytes(folder.tobuf(tarfile.USTAR_FORMAT) + path.read_bytes())
+    assert open_image_set(path).ids == ("a.tar/a/0.png", "a.tar/b/0.png")
 
 
 def test_tars_joined_end_to_end_are_refused(tmp_path: Path) -> None:

@@ -84,3 +84,28 @@ def test_other_features_give_no_difference(tmp_path: Path) -> None:
     assert {pair.difference for _, pairs in classes for pair in pairs[:1]} == {"-"}
     assert whole["conditional_accuracy"].sort == 0  # the classifier sees images, not those features
     assert any("can't be compared" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "weights", "difference"),
+    [
+        (("pool", "pool"), "ww", "+0.500"),
+        (("pool", "pool"), "wv", "-"),
+        (("pool", "pixels"), "wv", "-"),
+        (("pixels", "pixels"), "wv", "+0.500"),  # whatever the classifier's weights
+    ],
+)
+def test_copies_are_subtracted_where_they_were_looked_for_in_the_same_space(
+    tmp_path: Path, spaces: tuple[str, str], weights: str, difference: str
+) -> None:
+    sides = []
+    for share, space, weight in zip((0.25, 0.75), spaces, weights, strict=True):
+        side = evaluation(DISTANCES_A, weights=weight)
+        side["metrics"]["memorization"] = share
+        side["memorization"] = {"space": space}
+        for row in side["per_class"]:
+            row["memorization"] = share
+        sides.append(side)
+    whole, _, classes = both(tmp_path, *sides)
+    assert whole["memorization"].difference == difference
+    assert {pairs[-1].difference for _, pairs in classes} == {difference}

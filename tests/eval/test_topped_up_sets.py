@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -122,3 +124,27 @@ def test_utility_tops_up_with_it(tmp_path: Path, good_fake: Arrays, training_res
     assert any("synthetic images alone is left out" in said for said in report.warnings)
     report.to_html(tmp_path / "page.html")
     assert "synthetic alone" not in (tmp_path / "page.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("spec", ["set", "set/0.tar", "set/{0..0}.tar", "set/*.tar"])
+def test_copies_in_shards_are_left_out_however_the_shards_are_named(
+    tmp_path: Path, good_fake: Arrays, training_rest: Arrays, spec: str
+) -> None:
+    made = write_set(tmp_path / "made", *good_fake)
+    both = write_set(tmp_path / "both", *good_fake, copied=training_rest)
+    manifest = json.loads((both / "manifest.json").read_text())
+    (tmp_path / "set").mkdir()
+    with tarfile.open(tmp_path / "set" / "0.tar", "w") as shard:
+        for index, image in enumerate(manifest["images"]):
+            content = (both / image["file"]).read_bytes()
+            image["file"] = f"0.tar/{index}.png"
+            for name, data in ((f"{index}.png", content), (f"{index}.cls", image["class"].encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                shard.addfile(member, io.BytesIO(data))
+    (tmp_path / "set" / "manifest.json").write_text(json.dumps(manifest))
+    options = EvaluationOptions(replicates=0)
+    found = evaluate("digits", tmp_path / spec, flat, "fid", options=options)
+    assert found.settings["n_copied_left_out"] == len(training_rest[1])
+    expected = evaluate("digits", made, flat, "fid", options=options)
+    assert found.metrics["fid"] == pytest.approx(expected.metrics["fid"], rel=1e-9)

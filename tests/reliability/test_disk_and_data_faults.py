@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from rich.console import Console
 
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet, open_image_set
+from gan_lt.data.pixels import EncodedPixels, IndexArray, Uint8Array
 from gan_lt.errors import InputError
 from gan_lt.training import checkpoint, loop, monitor, run_directory, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
@@ -69,6 +71,26 @@ def test_a_disk_that_is_full_wherever_a_run_writes(
     assert kept(run) == before
     assert train(make_config(), images, run, QUIET, CPU)
     assert load_checkpoint(list_checkpoints(run / "checkpoints")[-1])["step"] == 6
+
+
+def test_a_disk_that_is_full_when_the_last_figures_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard's thread writes what is left when it is closed: its traceback must not stand beside our line."""
+    said: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+
+    def write_much() -> None:
+        with loop._monitor(tmp_path, 0) as writing:
+            for i in range(3):
+                writing._tensorboard.add_text("x", "y" * 9000, i)
+
+    with (
+        files_of_at_most(300),
+        pytest.raises((InputError, OSError)),
+    ):  # as the thread fails on closing or before
+        write_much()
+    assert not said
 
 
 def read_only(*arguments: Any, **more: Any) -> None:
@@ -155,6 +177,18 @@ def test_a_loading_process_that_is_killed(
     with pytest.raises(InputError, match=r"DataLoader worker.* killed.*lower data\.workers"):
         train(config, open_image_set(folder), run, QUIET, CPU)
     assert load_checkpoint(list_checkpoints(run / "checkpoints")[-1])["step"] in (3, 6)
+
+
+def test_an_error_of_our_own_in_a_loading_process_is_no_killed_one(
+    tmp_path: Path, make_config: MakeConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: EncodedPixels, indices: IndexArray, threads: int | None = None) -> Uint8Array:
+        raise RuntimeError("a fault in the code")
+
+    monkeypatch.setattr(EncodedPixels, "read", broken)
+    config = make_config({"data": {"workers": 1}})
+    with pytest.raises(RuntimeError, match="a fault in the code"):
+        train(config, open_image_set(folder), tmp_path, QUIET, CPU)
 
 
 def test_a_loading_process_that_outlives_its_killed_parent_holds_no_lock(tmp_path: Path) -> None:
