@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,14 +37,18 @@ def main() -> None:
     parser.add_argument("--network", type=Path, help="a run or a saved network (untrained, 32x32)")
     parser.add_argument("--images", type=int, default=2000, help="a round (2000)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     args = parser.parse_args()
-    print(json.dumps({"machine": machine(), "threads": torch.get_num_threads()}), flush=True)
+    found: dict[str, Any] = {"machine": machine(), "threads": torch.get_num_threads()}
+    print(json.dumps(found), flush=True)
     generator = network(args.network)
     per_class = max(1, args.images // generator.num_classes)
     plan = plan_per_class(generator, per_class)
     seeds = image_seeds(0, plan.labels, plan.indices)
     images = sample_images(generator, plan.labels, seeds)
-    print(json.dumps({"images": len(images), "shape": list(images.shape[1:])}), flush=True)
+    sizes = {"images": len(images), "shape": list(images.shape[1:])}
+    print(json.dumps(sizes), flush=True)
+    found |= sizes
     measurements: dict[str, Callable[[], float]] = {
         "bare": lambda: rate(len(seeds), lambda: bare(generator, plan.labels, seeds)),
         "encoder": lambda: rate(len(images), lambda: encode(images)),
@@ -62,6 +67,9 @@ def main() -> None:
         if name in ("folder", "zip", "webdataset"):
             line |= {"share_of_limit": round(value / limit, 3), "in_rounds": [round(s, 3) for s in shares]}
         print(json.dumps(line), flush=True)
+        found[name] = line
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def network(path: Path | None) -> Generator:

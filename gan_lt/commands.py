@@ -184,7 +184,7 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
             values["training"]["kimg"] = args.kimg
             config = validate(values)
     else:
-        config = build_config(args.preset or "custom", options, args.overrides)
+        config = _with_lasting_paths(build_config(args.preset or "custom", options, args.overrides))
     initial = None
     if args.resume is None and config.training.init_from is not None:
         from gan_lt.training.initial_networks import adopt_settings, given_names, open_initial_networks
@@ -238,6 +238,15 @@ def _train(
         if args.resume is None and is_main() and not (run / "stats.jsonl").exists():
             shutil.rmtree(run)
         raise
+
+
+def _with_lasting_paths(config: TrainConfig) -> TrainConfig:
+    """Paths that overrides name hold from another folder as those of options do."""
+    values = config.model_dump()
+    for section, key in (("data", "path"), ("cbgan", "classifier"), ("metrics", "real")):
+        if values[section][key] is not None:
+            values[section][key] = _lasting_path(values[section][key])
+    return validate(values)
 
 
 def _lasting_path(data: str) -> str:

@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gan_lt.classifier import Classifier
 from gan_lt.cli import main
 from gan_lt.commands import generate_command, run_command, train_command
 from gan_lt.data import open_image_set
 from gan_lt.errors import InputError
 from gan_lt.models import Generator, SnganGenerator
 from gan_lt.sampling import loading
+from gan_lt.training.run_directory import open_run
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -172,6 +174,22 @@ def test_resume_from_another_folder(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert train_command(["--resume=../run", "--kimg=0.048"]) == 0
+
+
+def test_a_classifier_and_a_reference_hold_from_another_folder(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(folder.name for folder in data.iterdir())
+    Classifier(len(names), resolution=8, img_channels=1, class_names=names).save_pretrained(tmp_path / "C")
+    monkeypatch.chdir(tmp_path)
+    method = ["--regularizers=cbgan", "cbgan.classifier=C", "cbgan.cycle=2", f"metrics.real={data.name}"]
+    assert train_command([f"--data={data.name}", "--outdir=.", "--name=run", *method, *TINY]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert train_command(["--resume=../run", "--kimg=0.048"]) == 0
+    config = open_run(tmp_path / "run")
+    assert config.cbgan.classifier == str(tmp_path / "C")
+    assert config.metrics.real == str(data)
 
 
 def test_missing_or_wrong_data(tmp_path: Path, refused: Refused) -> None:
