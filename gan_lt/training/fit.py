@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor, nn
+from torch import OutOfMemoryError, Tensor, nn
 
 from gan_lt.config import TrainConfig
 from gan_lt.errors import InputError
@@ -36,7 +36,7 @@ def fitting(
                 raise _refusal(misfit, saved, config)
         yield
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
+        if isinstance(error, (InputError, OutOfMemoryError)):
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         missing = f"it has no {error}" if isinstance(error, KeyError) else lines[-1] if lines else repr(error)

@@ -113,10 +113,13 @@ def reference_images(config: TrainConfig, images: ImageSet) -> ImageSource:
     real = config.metrics.real
     if real is None and config.data.path not in NAMED_SETS:
         return source_of_set(images, "the training images")
+    root = config.data.root
+    if real in NAMED_SETS and config.data.path not in NAMED_SETS:
+        root = None  # that of a list is not where CIFAR lies
     options = SourceOptions(
         "metrics.real",
         "test",
-        data_root=None if config.data.root is None else Path(config.data.root),
+        data_root=None if root is None else Path(root),
         resolution=images.resolution,
     )
     return open_source(real if real is not None else config.data.path, options)
