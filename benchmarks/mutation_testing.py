@@ -49,10 +49,15 @@ def main() -> int:
     names = sorted(found)
     draw = random.Random(options.seed)  # noqa: S311  a sample, no secret
     drawn = sorted(draw.sample(names, min(options.sample, len(names)))) if options.sample else names
-    missing = [name for name in drawn if found[name] is None]
-    if missing and (status := mutmut(missing, options.processes)):
-        return status
-    found = results()
+    # more than once: mutmut forgets what it knew of a function that has changed, also of mutants not asked for
+    asked: list[str] = []
+    while missing := [name for name in drawn if found[name] is None]:
+        if missing == asked:
+            print(f"mutmut gives no result for {', '.join(missing)}", file=sys.stderr)
+            return 1
+        if status := mutmut(missing, options.processes):
+            return status
+        asked, found = missing, results()
     figures = tabulate({name: found[name] for name in drawn})
     show(figures, total=len(names))
     if options.json is not None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval import frechet_distance, frechet_distance_from_features
+from eval.feature_matrix import check_finite
 from eval.moments import moments
 from gan_lt.errors import InputError
 from gan_lt.torchvision_compat import import_torchvision
@@ -103,6 +106,28 @@ def test_rank_deficient_sets_stay_exact(n: int) -> None:
     assert frechet_distance_from_features(flat, point) == pytest.approx(expected, rel=1e-9)
 
 
+def test_images_without_spread_are_their_distance() -> None:
+    origin, point, none = np.zeros(2), np.array([3.0, 4.0]), np.zeros((2, 2))
+    assert frechet_distance(origin, none, point, none) == pytest.approx(25, rel=1e-12)
+    assert frechet_distance(origin, np.eye(2), point, none) == pytest.approx(25 + 2, rel=1e-12)
+
+
+def test_few_images_of_many_dimensions_form_no_square_matrix() -> None:
+    d = 2000
+    a, b = (np.random.default_rng(seed).standard_normal((8, d)) for seed in (0, 1))
+    tracemalloc.start()
+    frechet_distance_from_features(a, b)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < d * d * 8 / 4
+
+
+def test_tensors_are_read_as_arrays_are() -> None:
+    a, b = features(30, 6, 14), features(30, 6, 15)
+    tensors = [torch.from_numpy(x).requires_grad_() for x in (a, b)]
+    assert frechet_distance_from_features(*tensors) == frechet_distance_from_features(a, b)
+
+
 def test_order_of_images_does_not_matter() -> None:
     a, b = features(70, 20, 8), features(90, 20, 9)
     shuffled = np.random.default_rng(0).permutation(a)
@@ -122,6 +147,12 @@ def test_no_warning_of_complex_numbers() -> None:
         frechet_distance_from_features(features(12, 64, 12), features(14, 64, 13))
 
 
+def test_finite_features_whose_sum_overflows_are_finite() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_finite(np.full((3, 2), 1e308), "features")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -129,6 +160,7 @@ def test_no_warning_of_complex_numbers() -> None:
         (([0.0, 0.0], np.eye(3), [0.0, 0.0], np.eye(2)), r"sigma_a has shape \(3, 3\)"),
         (([0.0, np.nan], np.eye(2), [0.0, 0.0], np.eye(2)), "mu_a holds nan"),
         (([0.0, 0.0], [[1, 2], [0, 1]], [0.0, 0.0], np.eye(2)), "transpose by 2"),
+        (([0.0, 0.0], np.eye(2), [0.0, 0.0], [[1, 2], [0, 1]]), "^sigma_b differs from its transpose"),
         (([0.0, 0.0], np.diag([1.0, -0.5]), [0.0, 0.0], np.eye(2)), "eigenvalue -0.5"),
         (([[0.0, 0.0]], np.eye(2), [0.0, 0.0], np.eye(2)), r"mu_a has shape \(1, 2\)"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import eval.distribution
 from eval import frechet_distance_from_features, kernel_distance, prdc
 from eval.distribution import DistributionSettings, compare_distributions
 from eval.estimate import Estimate, mean_of, share
@@ -67,6 +68,19 @@ def test_a_distance_near_zero_has_no_negative_interval() -> None:
     assert found.replicates.min() < 0  # to first order it scatters around 0
     assert found.interval is not None
     assert found.interval[0] == 0
+
+
+def test_sets_beyond_the_memory_limit_have_a_distance_without_an_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(eval.distribution, "_INFLUENCE_VALUES", 40 * 3)  # rows of the larger set x dimensions
+    rows = np.random.default_rng(8).standard_normal((41, 3))
+    settings = DistributionSettings(replicates=50)
+    within = compare_distributions(rows[:40], rows[:9], {"frechet"}, settings)["frechet"]
+    beyond = compare_distributions(rows[:9], rows, {"frechet"}, settings)["frechet"]
+    assert within.interval is not None
+    assert beyond.interval is None
+    assert beyond.value == frechet_distance_from_features(rows[:9], rows)
 
 
 def test_share_interval_is_honest_at_the_ends() -> None:

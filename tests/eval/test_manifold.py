@@ -7,6 +7,7 @@ import pytest
 
 import eval.manifold
 from eval import prdc
+from eval.manifold import squared_distances
 from gan_lt.errors import InputError
 
 
@@ -52,6 +53,34 @@ def test_order_of_images_does_not_matter() -> None:
     real, fake = sets(5)
     rng = np.random.default_rng(0)
     assert prdc(rng.permutation(real), rng.permutation(fake)) == pytest.approx(prdc(real, fake), rel=1e-12)
+
+
+def test_the_border_of_a_ball_is_outside() -> None:
+    pairs = np.array([[0.0], [1.0], [10.0], [11.0]])  # each one's nearest is 1 away
+    at_the_borders = np.array([[-1.0], [2.0], [9.0], [12.0]])
+    wide = {"precision": 0.0, "recall": 1.0, "density": 0.0, "coverage": 0.0}
+    assert prdc(pairs, at_the_borders, k=1) == wide
+    assert prdc(at_the_borders, pairs, k=1)["recall"] == 0
+
+
+def test_a_large_common_offset_costs_no_digits() -> None:
+    real, fake = sets(7)
+    offset = np.linspace(-1e7, 1e7, real.shape[1])
+    assert prdc(real + offset, fake + offset) == pytest.approx(prdc(real, fake), abs=1e-12)
+
+
+def test_distances_are_those_of_the_differences() -> None:
+    x, y = sets(8, n=5, m=7)
+    direct = ((x[:, None] - y[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(squared_distances(x, y), direct, rtol=1e-12)
+    np.testing.assert_allclose(squared_distances(x, y, (y**2).sum(axis=1)), direct, rtol=1e-12)
+
+
+def test_the_set_with_bad_values_is_named() -> None:
+    real, fake = sets(9)
+    fake[3, 2] = np.nan
+    with pytest.raises(InputError, match=r"^fake holds nan in row 3"):
+        prdc(real, fake)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ def test_merging_two_halves_is_the_whole() -> None:
     right.update(x[30:])
     left.merge(right)
     left.merge(empty)
+    empty.merge(left)  # as the first of several processes, before its own batch
+    np.testing.assert_allclose(empty.mean, x.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(empty.covariance, np.cov(x, rowvar=False), rtol=1e-11, atol=1e-14)
     np.testing.assert_allclose(left.covariance, np.cov(x, rowvar=False), rtol=1e-11, atol=1e-14)
 
 

@@ -127,6 +127,7 @@ def test_bad_input_is_named(probs: Tensor, counts: list[float], shown: str) -> N
 
 def test_statistics_start_uniform() -> None:
     assert ClassStatistics(4, decay=0.5).counts.tolist() == [1, 1, 1, 1]
+    assert ClassStatistics(1).update([0, 0, 0]).counts.tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -295,6 +296,9 @@ def test_loading_checks_the_classifier_against_the_generator(
     Classifier(3, resolution=8, img_channels=1, class_names=["a", "b", "c"]).save_pretrained(folder)
     term = load_class_balance(folder, FakeGenerator(), [9, 5, 1], cycle=7)
     assert (term.num_classes, term.cycle, term.weight) == (3, 7, 10.0)
+    nameless = FakeGenerator()
+    del nameless.class_names  # any module may be judged; what it doesn't know isn't compared
+    assert load_class_balance(folder, nameless, [9, 5, 1]).num_classes == 3
     with pytest.raises(InputError, match="gan-lt classifier train"):
         load_class_balance(None, FakeGenerator(), [9, 5, 1])
     with pytest.raises(InputError, match="resolution is 8, the generator's 16"):

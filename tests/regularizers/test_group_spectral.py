@@ -89,6 +89,7 @@ def test_many_classes_give_the_same_norms_vectors_and_gradients(monkeypatch: pyt
     g = torch.Generator().manual_seed(4)
     start = torch.randn(K, 48, dtype=torch.float64, generator=g)
     start[7] = 0  # no direction yet: its vectors and its gradient must stay finite
+    start[9].view(6, 8)[:, 3] = 0  # nothing of this column is left in the vectors
     found = []
     for many in (1024, 10**9):
         monkeypatch.setattr(group_spectral, "_MANY", many)
