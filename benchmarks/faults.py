@@ -153,7 +153,10 @@ def make_data(path: Path, counts: Sequence[int] = (40, 15, 5)) -> Path:
 
 
 def lose_power(run: Path, rng: np.random.Generator) -> None:
-    """Tear the newest checkpoint, where another is behind it, and the statistics; leave a half-written file."""
+    """Tear the newest checkpoint, where another is behind it, and the statistics; leave a half-written file.
+
+    Lines of statistics are on the disk before the checkpoint behind them is, so those of checkpoints that stay whole stay.
+    """
     from gan_lt.training.checkpoint import list_checkpoints
 
     checkpoints = list_checkpoints(run / "checkpoints")
@@ -165,8 +168,19 @@ def lose_power(run: Path, rng: np.random.Generator) -> None:
             os.truncate(newest, int(rng.integers(0, newest.stat().st_size)))
     statistics_file = run / "stats.jsonl"
     if statistics_file.exists() and statistics_file.stat().st_size:
+        whole = checkpoints[-2:-1] or checkpoints
+        lines = statistics_file.read_bytes().splitlines(keepends=True)
+        synced = sum(len(line) for line in lines if whole and _kimg(line) <= int(whole[0].stem.split("-")[1]))
         size = statistics_file.stat().st_size
-        os.truncate(statistics_file, size - int(rng.integers(0, min(size, 100))))
+        os.truncate(statistics_file, size - int(rng.integers(0, min(size - synced, 100) + 1)))
+
+
+def _kimg(line: bytes) -> float:
+    """What a line of statistics says; a torn one comes after all others."""
+    try:
+        return float(json.loads(line)["kimg"])
+    except ValueError:
+        return float("inf")
 
 
 def strike_generating(place: Path, kills: int, rng: np.random.Generator) -> dict[str, Any]:

@@ -128,6 +128,8 @@ def run_struck(
             struck, struck_at = True, time.monotonic()
             os.kill(pid, number)
             status = _wait(pid, start + TIME_LIMIT)
+            # it may have ended by itself in the moment before
+            struck = strike.kind == "term" or status == -signal.SIGKILL
     else:
         status = _wait(pid, start + TIME_LIMIT)
         struck = strike is not None and status == -signal.SIGKILL

@@ -59,6 +59,13 @@ def save_checkpoint(directory: Path, state: Mapping[str, Any], images_seen: int,
     return path
 
 
+def drop_older(newest: Path, keep: int) -> None:
+    """Drop all but the last `keep` checkpoints up to the good one `newest`: what a kill after its writing left undone."""
+    found = list_checkpoints(newest.parent)
+    for old in found[: found.index(newest) + 1][:-keep]:
+        old.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     """Wait until a file or folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -22,6 +22,7 @@ from gan_lt.processes import any_process, average_gradients, is_main, mean_over_
 from gan_lt.progress import training_progress
 from gan_lt.training.checkpoint import (
     DamagedCheckpointError,
+    drop_older,
     list_checkpoints,
     load_checkpoint,
     save_checkpoint,
@@ -224,8 +225,12 @@ def save(state: TrainingState, run: Path) -> None:
         save_checkpoint(
             run / "checkpoints", state.state_dict(), state.images_seen, state.config.training.keep_checkpoints
         )
-        card = render_card(state.G_ema.config, training=state.config, images_seen=state.images_seen)
-        state.G_ema.save_pretrained(run / "network", card)
+        _save_network(state, run)
+
+
+def _save_network(state: TrainingState, run: Path) -> None:
+    card = render_card(state.G_ema.config, training=state.config, images_seen=state.images_seen)
+    state.G_ema.save_pretrained(run / "network", card)
 
 
 @contextmanager
@@ -293,6 +298,12 @@ def _resume(state: TrainingState, run: Path, console: Console) -> bool:
             console.print(f"[yellow]{error}; trying the one before it[/yellow]")
             continue
         console.print(f"resumed from {path.name} at {state.images_seen / 1000:.1f} kimg")
+        if is_main():
+            with _writing(
+                run
+            ):  # a kill right after the checkpoint left these undone, and there may be no step to come
+                drop_older(path, state.config.training.keep_checkpoints)
+                _save_network(state, run)
         return True
     if checkpoints:
         raise InputError(

@@ -115,6 +115,8 @@ class Monitor:
             line["per_class"] = per_class
         self._stats.write(json.dumps(line) + "\n")
         self._stats.flush()
+        # before the checkpoint that follows: after a power loss a resumed run goes on behind this line
+        os.fsync(self._stats.fileno())
         for name, value in values.items():
             self._tensorboard.add_scalar(name, value, images_seen)  # type: ignore[no-untyped-call]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -606,3 +607,25 @@ def test_real_images_come_in_minus_one_to_one(make_config: MakeConfig, images: I
     assert labels.dtype == torch.int64
     assert -1 <= float(real.min()) < -0.9
     assert 0.9 < float(real.max()) <= 1
+
+
+def test_what_a_kill_behind_the_last_checkpoint_left_undone_is_done_on_resuming(
+    tmp_path: Path, make_config: MakeConfig, images: ImageSet, console: Console
+) -> None:
+    run, config = new_run(tmp_path, "run"), make_config()
+    train(config, images, run, console, CPU)
+    checkpoints = run / "checkpoints"
+    (last,) = list_checkpoints(checkpoints)
+    network = (run / "network" / "model.safetensors").read_bytes()
+    assert config.training.keep_checkpoints == 2
+    for name in ("kimg-000098.safetensors", "kimg-000099.safetensors"):
+        shutil.copy(last, checkpoints / name)
+    (checkpoints / "kimg-000100.safetensors").write_bytes(network[:100])  # torn: it counts for nothing
+    (run / "network" / "model.safetensors").write_bytes(b"")
+    assert train(config, images, run, console, CPU)
+    assert [path.stem for path in list_checkpoints(checkpoints)] == [
+        "kimg-000098",
+        "kimg-000099",
+        "kimg-000100",
+    ]
+    assert (run / "network" / "model.safetensors").read_bytes() == network
