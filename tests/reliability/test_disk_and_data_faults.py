@@ -173,7 +173,7 @@ def test_a_loading_process_that_is_killed(
                 os.kill(process.pid or 0, signal.SIGKILL)
 
     monkeypatch.setattr(loop, "training_step", step_and_kill)
-    with pytest.raises(InputError, match=r"DataLoader worker.* killed.*lower data\.workers"):
+    with pytest.raises(InputError, match=r"DataLoader worker.* (killed|exited).*lower data\.workers"):
         train(config, open_image_set(folder), run, QUIET, CPU)
     assert load_checkpoint(list_checkpoints(run / "checkpoints")[-1])["step"] in (3, 6)
 
