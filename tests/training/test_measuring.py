@@ -20,7 +20,7 @@ from gan_lt.models import Generator
 from gan_lt.training import train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
 from gan_lt.training.measuring import Measuring
-from tests.training.conftest import TINY
+from tests.conftest import TINY
 
 CPU = torch.device("cpu")
 MakeConfig = Callable[..., TrainConfig]
