@@ -17,6 +17,11 @@ TINY: dict[str, Any] = {
     "loss": {"r1_gamma": 0.1, "penalty_interval": 2},
     "training": {"batch": 8, "kimg": 0.048, "tick_kimg": 0.024, "checkpoint_ticks": 1},
 }
+# the same networks on a command line
+TINY_NETWORKS = [
+    *(f"generator.{name}={value}" for name, value in TINY["generator"].items()),
+    "discriminator.mapping_layers=1",
+]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gan_lt.models import ImageGenerator
 from gan_lt.processes import mean_over_processes
 from gan_lt.sampling.grid import class_grid
 from gan_lt.sampling.images import sample_images
+from gan_lt.training.failures import writing
 
 _GRID_COLUMNS = 16
 _GRID_ROWS = 20
@@ -160,3 +161,19 @@ def sample_grid(generator: ImageGenerator, columns: int = _GRID_COLUMNS) -> NDAr
     with torch.no_grad():
         images = sample_images(generator, labels, np.arange(len(labels)))
     return class_grid(images, columns)
+
+
+@contextmanager
+def open_monitor(run: Path, images_seen: int) -> Iterator[Monitor]:
+    """A Monitor; what can't be written when it opens or closes its files is one line, too."""
+    with writing(run):
+        monitor = Monitor(run, images_seen)
+    failed = True
+    with monitor.quiet_threads():
+        try:
+            yield monitor
+            failed = False
+        finally:
+            # what a full disk refuses once it refuses again on closing: the first error is the one to tell
+            with suppress(OSError) if failed else writing(run):
+                monitor.close()

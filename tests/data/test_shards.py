@@ -1,9 +1,8 @@
-"""WebDataset shards as image sets: the same pixels, labels and names as folders and zips; hostile and torn ones refused."""
+"""WebDataset shards as image sets: the same pixels, labels and names as folders and zips, and little memory."""
 
 from __future__ import annotations
 
 import gc
-import io
 import json
 import tarfile
 import tracemalloc
@@ -13,9 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
 from gan_lt.commands import generate_command, train_command
 from gan_lt.data import BatchLoader, ImageSet, open_image_set, sampler_for
@@ -24,60 +20,15 @@ from gan_lt.data.tar_members import TarMembers
 from gan_lt.errors import InputError
 from gan_lt.models import Generator
 from gan_lt.sampling import plan_per_class, write_synthetic_set
+from tests.conftest import TINY_NETWORKS
+from tests.data.shard_files import labelled, png, refused, write_shard
 
 Make = Callable[..., Path]
-Files = dict[str, bytes]
-FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
-TINY = [
-    "--batch=8",
-    "--kimg=0.016",
-    "generator.z_dim=8",
-    "generator.w_dim=8",
-    "generator.channel_base=64",
-    "generator.channel_max=8",
-    "generator.mapping_layers=2",
-    "discriminator.mapping_layers=1",
-    "training.tick_kimg=0.016",
-]
-
-
-def png(seed: int, size: tuple[int, int] = (8, 8)) -> bytes:
-    buffer = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_shard(path: Path, files: Files | list[tuple[str, bytes]], form: int = tarfile.USTAR_FORMAT) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", format=form) as shard:
-        for name, data in files.items() if isinstance(files, dict) else files:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            shard.addfile(member, io.BytesIO(data))
-    return path
-
-
-def labelled(n: int, classes: int = 2, start: int = 0) -> Files:
-    """Samples of an image and a class index each."""
-    return {
-        name: data
-        for i in range(start, start + n)
-        for name, data in ((f"{i:06d}.png", png(i)), (f"{i:06d}.cls", f"{i % classes}\n".encode()))
-    }
+TINY = ["--batch=8", "--kimg=0.016", *TINY_NETWORKS, "training.tick_kimg=0.016"]
 
 
 def pixels_by_id(images: ImageSet) -> dict[str, bytes]:
     return {name: image.tobytes() for name, image in zip(images.ids, images.images(), strict=True)}
-
-
-def refused(spec: Path | str, *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        open_image_set(spec)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
 
 
 @pytest.fixture
@@ -181,154 +132,6 @@ def test_several_images_in_a_sample(tmp_path: Path) -> None:
     refused(
         write_shard(tmp_path / "c.tar", {"a.npy": b"x", "a.cls": b"0"}), "'a'", "0 images", ".npy", ".png"
     )
-
-
-def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    def one(**files: bytes) -> Path:
-        return write_shard(tmp_path / "set.tar", {f"a.{kind}": data for kind, data in files.items()})
-
-    refused(one(png=png(0), cls=b"cat"), "a.cls", "b'cat'", "not a class index")
-    refused(one(png=png(0), cls=b"-1"), "a.cls", "not a class index")
-    refused(one(png=png(0), cls=b"1" * 5000), "a.cls", "5000 bytes")
-    refused(one(png=png(0), json=b'{"label": 1.5}'), "a.json", "label 1.5")
-    refused(one(png=png(0), json=b"[" * 100_000), "a.json is not JSON")
-    refused(one(png=png(0), json=b"{}"), "no labelled images", ".cls", "folder")
-    refused(one(png=png(0)), "no labelled images")
-    refused(one(txt=b"x"), "hold no images")
-    both = {**labelled(3), "x.png": png(9)}
-    refused(write_shard(tmp_path / "set.tar", both), "1 images have no label", "set.tar/x.png", "KEY.cls")
-    twice = [*labelled(2).items(), ("000000.png", png(0))]
-    refused(write_shard(tmp_path / "set.tar", twice), "'000000.png' is there twice")
-    apart = [("a.png", png(0)), ("b.png", png(0)), ("a.cls", b"0"), ("b.cls", b"0")]
-    refused(write_shard(tmp_path / "set.tar", apart), "side by side")
-
-
-def test_sizes_and_corrupt_images_speak_as_for_zips(tmp_path: Path) -> None:
-    files = {**labelled(2), "x.png": png(0, (16, 16)), "x.cls": b"1"}
-    refused(
-        write_shard(tmp_path / "a.tar", files), "a.tar/000000.png is 8x8", "x.png is 16x16", "--resolution N"
-    )
-    files["x.png"] = png(0)[:60]
-    path = write_shard(tmp_path / "a.tar", files)
-    refused(path, "image a.tar/x.png is corrupt", "--skip-corrupt")
-    assert open_image_set(path, skip_corrupt=True).skipped == ("a.tar/x.png",)
-
-
-def test_torn_shards_are_refused_by_name(tmp_path: Path) -> None:
-    folder = tmp_path / "set"
-    write_shard(folder / "0.tar", labelled(3))
-    whole = write_shard(folder / "1.tar", labelled(3)).read_bytes()
-    end = len(whole.rstrip(b"\0"))
-    for length in (513, 700, 1024, end - 3, -(-end // 512) * 512):  # the last lacks the end mark alone
-        (folder / "1.tar").write_bytes(whole[:length])
-        refused(folder, "shard 1.tar is cut short", "download it again")
-    for damaged, words in (
-        (b"", "not a tar"),
-        (b"x" * 5000, "not a tar"),
-        (b"\x1f\x8b" + bytes(range(1, 255)) * 10, "gunzip"),
-        (whole[:1024] + b"x" * 512 + whole[1536:], "header at byte 1024"),
-    ):
-        (folder / "1.tar").write_bytes(damaged)
-        refused(folder, "shard 1.tar", words)
-
-
-def test_compressed_shards_in_a_folder_are_named(tmp_path: Path) -> None:
-    """Beside others they would be left out in silence."""
-    write_shard(tmp_path / "set" / "0.tar", labelled(3))
-    (tmp_path / "set" / "1.tar.gz").write_bytes(b"\x1f\x8b" + bytes(range(1, 255)) * 10)
-    refused(tmp_path / "set", "shard 1.tar.gz", "gunzip")
-
-
-def test_folders_that_tell_a_size_have_no_data(tmp_path: Path) -> None:
-    """POSIX lets them tell how much room they have."""
-    folder = tarfile.TarInfo("a")
-    folder.type, folder.size = tarfile.DIRTYPE, 4096
-    path = write_shard(tmp_path / "a.tar", {"a/0.png": png(0), "b/0.png": png(1)})
-    path.write_bytes(folder.tobuf(tarfile.USTAR_FORMAT) + path.read_bytes())
-    assert open_image_set(path).ids == ("a.tar/a/0.png", "a.tar/b/0.png")
-
-
-def test_tars_joined_end_to_end_are_refused(tmp_path: Path) -> None:
-    whole = write_shard(tmp_path / "a.tar", labelled(2)).read_bytes()
-    (tmp_path / "a.tar").write_bytes(whole + bytes(2**14))
-    assert len(open_image_set(tmp_path / "a.tar")) == 2
-    (tmp_path / "a.tar").write_bytes(whole * 2)
-    refused(tmp_path / "a.tar", "shard a.tar goes on behind its end mark", "give both")
-
-
-def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
-    for kind, words in (
-        (tarfile.SYMTYPE, "a symbolic link"),
-        (tarfile.LNKTYPE, "a hard link"),
-        (tarfile.CHRTYPE, "a device"),
-        (tarfile.FIFOTYPE, "a named pipe"),
-        (tarfile.GNUTYPE_SPARSE, "a sparse file"),
-    ):
-        member = tarfile.TarInfo("link.png")
-        member.type, member.linkname = kind, "/etc/passwd"
-        with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as shard:
-            shard.addfile(member)
-        refused(tmp_path / "a.tar", "'link.png'", words, "plain files")
-    for name in ("../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png", "C:/x.png"):
-        refused(write_shard(tmp_path / "a.tar", {name: b"x"}), "outside the shard")
-    for name in ("\n.png", "\x01.png", "x" * 1100 + ".png"):
-        refused(write_shard(tmp_path / "a.tar", {name: b"x"}, tarfile.PAX_FORMAT), "shard a.tar", "printed")
-
-
-@settings(deadline=None, max_examples=60, derandomize=True)
-@given(
-    files=st.dictionaries(
-        st.text(st.characters(categories=("L", "N")), min_size=1, max_size=150).map(
-            lambda name: f"a/{name}.png"
-        ),
-        st.binary(max_size=1500),
-        max_size=12,
-    ),
-    form=st.sampled_from((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)),
-)
-def test_members_are_those_that_tarfile_finds(
-    files: Files, form: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = write_shard(tmp_path_factory.mktemp("tar") / "a.tar", files, form)
-    with tarfile.open(path) as shard:
-        expected = [(member.name, member.offset_data, member.size) for member in shard.getmembers()]
-    with open(path, "rb", buffering=0) as file:
-        found = list(TarMembers(file, "a"))
-    assert found == expected
-    data = path.read_bytes()
-    assert {name: data[offset : offset + size] for name, offset, size in found} == files
-
-
-@settings(deadline=None, max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    form=st.sampled_from(FORMATS),
-    edits=st.lists(
-        st.tuples(st.integers(0, 5000), st.binary(min_size=1, max_size=12)), min_size=1, max_size=4
-    ),
-    length=st.integers(0, 8000),
-    right_sum=st.booleans(),
-)
-def test_damaged_shards_raise_nothing_but_input_errors(
-    form: int,
-    edits: list[tuple[int, bytes]],
-    length: int,
-    right_sum: bool,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    path = write_shard(tmp_path_factory.mktemp("tar") / "a.tar", labelled(2), form)
-    data = bytearray(path.read_bytes())
-    for at, change in edits:
-        data[at : at + len(change)] = change
-    if right_sum:  # so that the other fields are looked at
-        data[148:156] = b" " * 8
-        data[148:156] = b"%06o\0 " % sum(data[:512])
-    path.write_bytes(data[:length] if length < 5000 else data)
-    message = ""
-    try:
-        open_image_set(path)
-    except InputError as error:
-        message = str(error)
-    assert "\n" not in message
 
 
 def test_training_and_topping_up_from_shards(tmp_path: Path) -> None:

@@ -17,19 +17,9 @@ from gan_lt.commands import train_command
 from gan_lt.config import build_config
 from gan_lt.interop.model_card import MARKER, escape_markdown, render_card
 from gan_lt.models import Discriminator, Generator
+from tests.conftest import TINY_NETWORKS
 
-TINY = [
-    "--resolution=8",
-    "--batch=8",
-    "--kimg=0.016",
-    "generator.z_dim=8",
-    "generator.w_dim=8",
-    "generator.channel_base=64",
-    "generator.channel_max=8",
-    "generator.mapping_layers=2",
-    "discriminator.mapping_layers=1",
-    "training.threads=1",
-]
+TINY = ["--resolution=8", "--batch=8", "--kimg=0.016", *TINY_NETWORKS, "training.threads=1"]
 
 
 def generator(**changes: Any) -> Generator:

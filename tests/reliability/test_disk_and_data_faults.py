@@ -24,7 +24,7 @@ from gan_lt.data import ImageSet, open_image_set
 from gan_lt.errors import InputError
 from gan_lt.training import checkpoint, loop, monitor, run_directory, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
-from gan_lt.training.monitor import Averages
+from gan_lt.training.monitor import Averages, open_monitor
 from gan_lt.training.run_directory import exclusive
 from gan_lt.training.state import TrainingState
 
@@ -80,7 +80,7 @@ def test_a_disk_that_is_full_when_the_last_figures_are_written(
     monkeypatch.setattr(threading, "excepthook", said.append)
 
     def write_much() -> None:
-        with loop._monitor(tmp_path, 0) as writing:
+        with open_monitor(tmp_path, 0) as writing:
             for i in range(3):
                 writing._tensorboard.add_text("x", "y" * 9000, i)
 

@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
+from tests.conftest import TINY_NETWORKS
 
 ROOT = Path(__file__).parents[2]
-TINY = (
-    "generator.z_dim=8 generator.w_dim=8 generator.channel_base=64 generator.channel_max=8 generator.mapping_layers=2 "
-    "discriminator.mbstd_group_size=4 discriminator.mapping_layers=1 training.tick_kimg=0.024 training.checkpoint_ticks=1"
-).split()
+TINY = [*TINY_NETWORKS, "training.tick_kimg=0.024", "training.checkpoint_ticks=1"]
 # the fifth step, behind the first checkpoint, takes so long that only a second signal can end it
 SLOW_STEP = """
 import sys, time

@@ -1,0 +1,89 @@
+"""What ends a training in one line: no memory, no disk, a killed loader, steps that are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from gan_lt.config import TrainConfig
+from gan_lt.errors import InputError
+from gan_lt.training.guard import StepGuard
+from gan_lt.training.run_directory import CONFIG_NAME
+
+
+class TrainingDivergedError(InputError):
+    """Losses stopped being finite."""
+
+
+@contextmanager
+def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
+    """Out of memory becomes one line with the setting that halves what a step needs."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        lacking = isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+            text in str(error) for text in ("not enough memory", "can't allocate memory")
+        )
+        if not lacking:
+            raise
+        images = config.training.round
+        group = (config.discriminator.mbstd_group_size or 1) if config.backbone == "stylegan2" else 1
+        smaller = [
+            n
+            for n in range(images // 2, 1, -1)
+            if config.training.batch % n == 0 and (n <= group or n % group == 0)
+        ]
+        remedy = (
+            f"training.micro_batch={smaller[0]} needs less at once"
+            if smaller
+            else "a smaller generator.channel_max or data.resolution needs less"
+        )
+        raise InputError(
+            f"{run}: out of memory with {images} images at a time; the last checkpoint is kept: {remedy}, in a new run"
+        ) from error
+
+
+@contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """A full or read-only disk is one line."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{run}: can't be written ({reason}); free some space, then --resume {run}"
+        ) from error
+
+
+@contextmanager
+def lost_loaders(run: Path) -> Iterator[None]:
+    """A process that decodes images and was killed is one line, with the setting that may save it the next time."""
+    try:
+        yield
+    except RuntimeError as error:
+        # DataLoader raises this from a signal handler, wherever the program happens to be; "Caught ... in DataLoader
+        # worker" are errors of our own code, whose traceback must be seen
+        if "DataLoader worker" not in str(error) or str(error).startswith("Caught "):
+            raise
+        raise InputError(
+            f"{run}: {str(error).splitlines()[0].rstrip('. ')}; the last checkpoint is kept: if memory was "
+            f"short, lower data.workers in {run / CONFIG_NAME}, then --resume {run}"
+        ) from error
+
+
+def check_progress(guard: StepGuard, not_finite: dict[str, int], run: Path, limit: int) -> None:
+    """End a training in which step after step had to be skipped, naming what was not finite."""
+    in_a_row = guard.longest()
+    if in_a_row < limit:
+        return
+    # the totals are not finite because a part of them is
+    parts = [name for name in not_finite if not name.endswith("/loss")]
+    culprits = ", ".join(parts) or "a gradient"
+    raise TrainingDivergedError(
+        f"{run}: the last {in_a_row} steps had to be skipped, for {culprits} was not finite; the last checkpoint is kept: "
+        f"raise loss.r1_gamma or lower optimizer.generator_lr and optimizer.discriminator_lr"
+    )

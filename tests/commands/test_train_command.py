@@ -1,0 +1,203 @@
+"""train as people type it: real runs, and bad input that leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from gan_lt.classifier import Classifier
+from gan_lt.cli import main
+from gan_lt.commands import generate_command, run_command, train_command
+from gan_lt.data import open_image_set
+from gan_lt.models import Generator, SnganGenerator
+from gan_lt.training.run_directory import open_run
+from tests.commands.runs import TINY, Refused, contents, write_images
+
+
+def test_train_makes_a_run(trained: Path) -> None:
+    G = Generator.from_pretrained(trained / "network")
+    assert G.class_names == ("ant", "bee", "cow")
+    assert G.class_counts == (12, 5, 3)
+    assert (trained / "config.yaml").is_file()
+    assert len((trained / "stats.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_sngan_is_trained_resumed_and_sampled_like_any_network(tmp_path: Path, data: Path) -> None:
+    arguments = ["--data", str(data), "--outdir", str(tmp_path), "--name", "run", *TINY]
+    sngan = ["backbone=sngan", "sngan.channels=2", "training.discriminator_steps=2", "--regularizers", "gsr"]
+    assert train_command([*arguments, *sngan]) == 0
+    assert train_command(["--resume", str(tmp_path / "run"), "--kimg", "0.064"]) == 0
+    G = Generator.from_pretrained(tmp_path / "run" / "network")
+    assert isinstance(G, SnganGenerator)
+    assert G.class_counts == (12, 5, 3)
+    for out in ("first", "second"):
+        command = ["--network", str(tmp_path / "run"), "--outdir", str(tmp_path / out), "--top-up", str(data)]
+        assert generate_command(command) == 0
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+    assert len(list((tmp_path / "first").rglob("*.png"))) == 7 + 9
+
+
+def test_runs_are_numbered_and_named_after_what_is_trained(tmp_path: Path, data: Path) -> None:
+    arguments = ["--data", str(data), "--outdir", str(tmp_path / "runs"), *TINY]
+    assert train_command(arguments) == 0
+    assert train_command([*arguments, "--regularizers", "noisytwins"]) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "00000-custom",
+        "00001-custom-noisytwins",
+    ]
+
+
+def test_digits_thinned_out(tmp_path: Path) -> None:
+    arguments = ["--data", "digits", "--imbalance", "20", "--resolution", "8", "--outdir", str(tmp_path)]
+    assert main(["train", *arguments, "--name", "run", "--regularizers=noisytwins", *TINY]) == 0
+    counts = Generator.from_pretrained(tmp_path / "run" / "network").class_counts
+    assert counts is not None
+    assert counts[0] // counts[-1] == 20
+
+
+def test_resume_lengthens_a_run(tmp_path: Path, data: Path, refused: Refused) -> None:
+    run = tmp_path / "run"
+    train_command(["--data", str(data), "--outdir", str(tmp_path), "--name", "run", *TINY])
+    assert train_command(["--resume", str(run), "--kimg", "0.048"]) == 0
+    assert [json.loads(line)["kimg"] for line in (run / "stats.jsonl").open()][-1] == 0.048
+    assert "kimg: 0.048" in (run / "config.yaml").read_text(), "and the run is that long from now on"
+    assert "training.batch" in refused(train_command, ["--resume", run, "--batch", 16])
+    assert "'loss.r1_gamma=3'" in refused(train_command, ["--resume", run, "loss.r1_gamma=3"])
+    assert "--preset" in refused(train_command, ["--resume", run, "--preset", "custom"])
+    assert "--name" in refused(train_command, ["--data", data, "--outdir", tmp_path, "--name", "run", *TINY])
+    (data / "ant" / "0.png").unlink()
+    assert run_command(train_command, ["--resume", str(run), "--kimg", "0.064"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["list", "link", "pattern"])
+def test_resume_from_another_folder(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    files = sorted(data.rglob("*.png"))
+    if kind != "pattern":
+        lines = [f"{file.relative_to(data).as_posix()} {'abc'.index(file.parent.name[0])}" for file in files]
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        options = ["--data=list.txt", f"--data-root={data.name}"]
+        if kind == "link":  # its images lie beside it, not beside what it points to
+            (data / "link.txt").symlink_to(tmp_path / "list.txt")
+            options = [f"--data={data.name}/link.txt"]
+    else:
+        with tarfile.open(tmp_path / "0.tar", "w") as shard:
+            for file in files:
+                shard.add(file, file.relative_to(data).as_posix())
+        options = ["--data={0..0}.tar"]
+    monkeypatch.chdir(tmp_path)
+    assert data.parent == tmp_path
+    assert train_command([*options, "--outdir=.", "--name=run", *TINY]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert train_command(["--resume=../run", "--kimg=0.048"]) == 0
+
+
+def test_a_classifier_and_a_reference_hold_from_another_folder(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(folder.name for folder in data.iterdir())
+    Classifier(len(names), resolution=8, img_channels=1, class_names=names).save_pretrained(tmp_path / "C")
+    monkeypatch.chdir(tmp_path)
+    method = ["--regularizers=cbgan", "cbgan.classifier=C", "cbgan.cycle=2", f"metrics.real={data.name}"]
+    assert train_command([f"--data={data.name}", "--outdir=.", "--name=run", *method, *TINY]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert train_command(["--resume=../run", "--kimg=0.048"]) == 0
+    config = open_run(tmp_path / "run")
+    assert config.cbgan.classifier == str(tmp_path / "C")
+    assert config.metrics.real == str(data)
+
+
+def test_missing_or_wrong_data(tmp_path: Path, refused: Refused) -> None:
+    out = ["--outdir", tmp_path / "runs", *TINY]
+    assert "--data is missing" in refused(train_command, out)
+    assert "nowhere" in refused(train_command, ["--data", tmp_path / "nowhere", *out])
+    (tmp_path / "file.txt").write_text("hello")
+    assert "file.txt" in refused(train_command, ["--data", tmp_path / "file.txt", *out])
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused(train_command, ["--data", tmp_path / "empty", *out])
+
+
+def test_empty_class(tmp_path: Path, data: Path, refused: Refused) -> None:
+    (data / "dog").mkdir()
+    assert "dog" in refused(train_command, ["--data", data, "--outdir", tmp_path / "runs", *TINY])
+
+
+def test_mixed_sizes(tmp_path: Path, data: Path, refused: Refused) -> None:
+    write_images(data, {"dog": 2}, size=(16, 12))
+    arguments = ["--data", str(data), "--outdir", str(tmp_path / "runs"), *TINY]
+    line = refused(train_command, arguments)
+    assert "16x12" in line
+    assert "--resolution" in line
+    assert train_command([*arguments, "--resolution", "8"]) == 0
+    # what was trained on images of several sizes can be topped up with them
+    run, out = tmp_path / "runs" / "00000-custom", tmp_path / "out"
+    assert generate_command(["--network", str(run), "--top-up", str(data), "--outdir", str(out)]) == 0
+    assert open_image_set(out).counts.tolist() == [7, 9, 10]
+
+
+def test_corrupt_image_is_named_or_skipped(
+    tmp_path: Path, data: Path, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (data / "ant" / "3.png").read_bytes()
+    for broken in (b"", b"not an image", whole[: len(whole) // 2]):
+        (data / "ant" / "3.png").write_bytes(broken)
+        line = refused(train_command, ["--data", data, "--outdir", tmp_path / "runs", *TINY])
+        assert "ant/3.png" in line
+        assert "--skip-corrupt" in line
+    arguments = ["--data", str(data), "--outdir", str(tmp_path / "runs"), *TINY, "--skip-corrupt"]
+    assert train_command(arguments) == 0
+    assert "ant/3.png" in capsys.readouterr().err
+    network = tmp_path / "runs" / "00000-custom" / "network"
+    assert Generator.from_pretrained(network).class_counts == (11, 5, 3)
+
+
+def test_zip_without_labels(tmp_path: Path, data: Path, refused: Refused) -> None:
+    with zipfile.ZipFile(tmp_path / "flat.zip", "w") as archive:
+        for path in (data / "ant").iterdir():
+            archive.write(path, path.name)
+    line = refused(train_command, ["--data", tmp_path / "flat.zip", "--outdir", tmp_path / "runs", *TINY])
+    assert "flat.zip" in line
+    assert "dataset.json" in line
+    (tmp_path / "torn.zip").write_bytes((tmp_path / "flat.zip").read_bytes()[:200])
+    line = refused(train_command, ["--data", tmp_path / "torn.zip", "--outdir", tmp_path / "runs", *TINY])
+    assert "torn.zip" in line
+
+
+def test_impossible_settings(tmp_path: Path, data: Path, refused: Refused) -> None:
+    arguments = ["--data", data, "--outdir", tmp_path / "runs", *TINY]
+    for more, what in [
+        (["--batch", 7], "mbstd_group_size=4"),
+        (["--kimg", -3], "training.kimg=-3"),
+        (["training.bach=4"], "did you mean 'batch'"),
+        (["--regularizers", "gsrr"], "'gsrr'"),
+        (["--preset", "cifar10lt"], "'cifar10lt'"),
+        (["--resolution", 20], "data.resolution=20"),
+        (["--imbalance", 0.1], "data.imbalance=0.1"),
+        (["--device", "abacus"], "'abacus'"),
+        (["--device", "cuda:99"], "cuda:99"),
+        (["loose"], "'loose'"),
+    ]:
+        assert what in refused(train_command, [*arguments, *more])
+
+
+def test_outdir_that_cannot_be_written(tmp_path: Path, data: Path, refused: Refused) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "runs"):
+        assert str(out) in refused(train_command, ["--data", data, "--outdir", out, *TINY])
+
+
+def test_resuming_what_is_no_run(tmp_path: Path, refused: Refused) -> None:
+    assert "not a run" in refused(train_command, ["--resume", tmp_path])
+    (tmp_path / "config.yaml").write_text("training: {bach: 3}")
+    line = refused(train_command, ["--resume", tmp_path])
+    assert "config.yaml" in line
+    assert "bach" in line
+    (tmp_path / "config.yaml").write_text("training: [")
+    assert "YAML" in refused(train_command, ["--resume", tmp_path])
