@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from gan_lt.config import TrainConfig, build_config, preset_names, preset_values, validate
-from gan_lt.data.opening import NAMED_SETS
+from gan_lt.data.opening import is_named
 from gan_lt.data.shard_paths import is_pattern
 from gan_lt.errors import InputError, LostProcessError
 from gan_lt.generation import generate_command, generate_parser
@@ -129,6 +129,13 @@ _OPTIONS = {
     "seed": "training.seed",
     "init_from": "training.init_from",
 }
+_PATHS = (
+    ("data", "path"),
+    ("data", "root"),
+    ("training", "init_from"),
+    ("cbgan", "classifier"),
+    ("metrics", "real"),
+)
 
 
 def train_command(arguments: Sequence[str], prog: str = "train.py") -> int:
@@ -157,10 +164,6 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
         if args.imbalance is None and preset_data.get("path") not in (None, args.data):
             # a preset thins its own data out; other data keep their long tail
             options["data.imbalance"] = None
-    if args.data_root is not None:
-        options["data.root"] = str(Path(os.path.expanduser(args.data_root)).resolve())
-    if args.init_from is not None:
-        options["training.init_from"] = _lasting_path(args.init_from)
     if args.regularizers is not None:
         options["regularizers"] = [] if args.regularizers == "none" else args.regularizers
     if args.metrics is not None:
@@ -241,9 +244,9 @@ def _train(
 
 
 def _with_lasting_paths(config: TrainConfig) -> TrainConfig:
-    """Paths that overrides name hold from another folder as those of options do."""
+    """The configuration with paths that hold from another folder, whether options or overrides name them."""
     values = config.model_dump()
-    for section, key in (("data", "path"), ("cbgan", "classifier"), ("metrics", "real")):
+    for section, key in _PATHS:
         if values[section][key] is not None:
             values[section][key] = _lasting_path(values[section][key])
     return validate(values)
@@ -251,7 +254,8 @@ def _with_lasting_paths(config: TrainConfig) -> TrainConfig:
 
 def _lasting_path(data: str) -> str:
     """The path as config.yaml keeps it: it has to hold from another folder, too."""
-    if data not in NAMED_SETS and os.path.exists(data):
+    path = os.path.expanduser(data)
+    if not is_named(data) and (os.path.exists(path) or is_pattern(Path(path))):
         # links are kept: what lies beside a list or a shard counts
-        return str(Path(data).absolute())
-    return os.path.abspath(os.path.expanduser(data)) if is_pattern(Path(data)) else data
+        return os.path.abspath(path)
+    return data

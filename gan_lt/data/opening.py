@@ -103,6 +103,11 @@ def open_image_set(
     )
 
 
+def is_named(spec: str) -> bool:
+    """Whether `spec` names a set that we know, with or without a split, rather than a path."""
+    return spec.partition(":")[0] in NAMED_SETS
+
+
 def _named_set(spec: str, split: str, option: str) -> tuple[str | None, str]:
     if split not in SPLITS:
         raise InputError(f"split {split!r} is not known: it must be 'train' or 'test'")

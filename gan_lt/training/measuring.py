@@ -15,7 +15,7 @@ from eval.reference import Reference
 from eval.sources import ImageSource, SourceOptions, open_source, source_of_set
 from gan_lt.config import MetricsConfig, TrainConfig
 from gan_lt.data import ImageSet
-from gan_lt.data.opening import NAMED_SETS
+from gan_lt.data.opening import is_named
 from gan_lt.errors import InputError
 from gan_lt.models import ImageGenerator
 from gan_lt.sampling.images import sample_images
@@ -110,16 +110,16 @@ class Measuring:
 
 def reference_images(config: TrainConfig, images: ImageSet) -> ImageSource:
     """What `metrics.real` names; else the held-out split of a named set, or the training images themselves."""
-    real = config.metrics.real
-    if real is None and config.data.path not in NAMED_SETS:
+    path, real = config.data.path, config.metrics.real
+    if real is None and (path is None or not is_named(path)):
         return source_of_set(images, "the training images")
-    root = config.data.root
-    if real in NAMED_SETS and config.data.path not in NAMED_SETS:
-        root = None  # that of a list is not where CIFAR lies
+    shown = real if real is not None else path
+    # where the images of a list lie is not where CIFAR lies
+    root = config.data.root if is_named(shown or "") == is_named(path or "") else None
     options = SourceOptions(
         "metrics.real",
         "test",
         data_root=None if root is None else Path(root),
         resolution=images.resolution,
     )
-    return open_source(real if real is not None else config.data.path, options)
+    return open_source(shown, options)

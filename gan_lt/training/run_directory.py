@@ -26,7 +26,7 @@ def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Pa
     name: of the folder; None: the next free number and what is trained, as in 00003-cifar10-lt-noisytwins.
 
     Raises:
-        InputError: the folder exists and is a run already, or can't be written.
+        InputError: the folder exists and is not empty, or can't be written.
     """
     try:
         outdir.mkdir(parents=True, exist_ok=True)
@@ -39,12 +39,21 @@ def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Pa
                     f"--name: {run} is a run already; pass --resume {run} to go on, or another name"
                 )
             run.mkdir(exist_ok=True)
+            if foreign := sorted(path.name for path in run.iterdir() if not _is_ours(path)):
+                raise InputError(
+                    f"--name: {run} exists and holds {foreign[0]}; pass another name, or empty the folder"
+                )
         write_config(run, config)
     except OSError as error:
         raise InputError(
             f"--outdir: {outdir} can't be written ({error.strerror}); choose a folder of yours with free space"
         ) from error
     return run
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a killed process left this behind while it made a run."""
+    return path.is_file() and (path.name == _LOCK_NAME or _TEMPORARY.match(path.name) is not None)
 
 
 def write_config(run: Path, config: TrainConfig) -> None:

@@ -114,6 +114,41 @@ def test_a_classifier_and_a_reference_hold_from_another_folder(
     assert config.metrics.real == str(data)
 
 
+@pytest.mark.parametrize("said", [["--data-root=pictures"], ["data.root=pictures"]])
+def test_where_a_list_starts_holds_from_another_folder(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    lines = [
+        f"{path.relative_to(data)} {'ant bee cow'.split().index(path.parent.name)}"
+        for path in data.glob("*/*")
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    (tmp_path / "pictures").symlink_to(data)
+    monkeypatch.chdir(tmp_path)
+    assert train_command(["--data=list.txt", "--outdir=.", "--name=run", *said, *TINY]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert train_command(["--resume=../run", "--kimg=0.048"]) == 0
+    assert open_run(tmp_path / "run").data.root == str(tmp_path / "pictures")
+
+
+def test_networks_to_start_from_hold_from_another_folder(
+    tmp_path: Path, trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained.parent)
+    arguments = [f"--data={data}", f"--outdir={tmp_path}", "--name=run", *TINY, "training.init_from=run"]
+    assert train_command(arguments) == 0
+    assert open_run(tmp_path / "run").training.init_from == str(trained)
+
+
+def test_a_folder_of_other_things_is_no_place_for_a_run(
+    tmp_path: Path, data: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs" / "photos" / "owl").mkdir(parents=True)
+    line = refused(train_command, ["--data", data, "--outdir", tmp_path / "runs", "--name=photos", *TINY])
+    assert "photos exists and holds owl" in line
+
+
 def test_missing_or_wrong_data(tmp_path: Path, refused: Refused) -> None:
     out = ["--outdir", tmp_path / "runs", *TINY]
     assert "--data is missing" in refused(train_command, out)

@@ -17,7 +17,7 @@ from gan_lt.config import TrainConfig, build_config
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.models import Generator
-from gan_lt.training import train
+from gan_lt.training import measuring, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
 from gan_lt.training.measuring import Measuring
 from tests.conftest import TINY
@@ -143,3 +143,31 @@ def test_impossible_settings_are_named(make_config: MakeConfig) -> None:
         make_config({"metrics": METRICS, "generator": {**TINY["generator"], "conditional": False}})
     with pytest.raises(InputError, match=r"metrics\.names"):
         build_config("custom", {"metrics.names": ["utility"]})
+
+
+@pytest.mark.parametrize(
+    ("path", "real", "opened", "root"),
+    [
+        ("LIST", "cifar10:test", "cifar10:test", None),
+        ("cifar10:train", "cifar10", "cifar10", "ROOT"),
+        ("cifar10:train", None, "cifar10:train", "ROOT"),
+        ("cifar10", "LIST", "LIST", None),
+        ("LIST", "OTHER", "OTHER", "ROOT"),
+    ],
+)
+def test_the_folder_of_a_list_is_not_that_of_a_named_set(
+    make_config: MakeConfig,
+    images: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    real: str | None,
+    opened: str,
+    root: str | None,
+) -> None:
+    seen: list[tuple[str, Path | None]] = []
+    monkeypatch.setattr(
+        measuring, "open_source", lambda spec, options: seen.append((spec, options.data_root))
+    )
+    config = make_config({"data": {"path": path, "root": "ROOT"}, "metrics": {"real": real}})
+    measuring.reference_images(config, images)
+    assert seen == [(opened, None if root is None else Path(root))]
