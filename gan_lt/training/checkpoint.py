@@ -54,13 +54,12 @@ def save_checkpoint(directory: Path, state: Mapping[str, Any], images_seen: int,
         _sync(directory)  # the name, too, must outlive a power loss before older checkpoints go
     finally:
         temporary.unlink(missing_ok=True)
-    for old in list_checkpoints(directory)[:-keep]:
-        old.unlink(missing_ok=True)
+    drop_older(path, keep)
     return path
 
 
 def drop_older(newest: Path, keep: int) -> None:
-    """Drop all but the last `keep` checkpoints up to the good one `newest`: what a kill after its writing left undone."""
+    """Drop all but the last `keep` checkpoints up to `newest`; later ones, which can only be damaged, don't count."""
     found = list_checkpoints(newest.parent)
     for old in found[: found.index(newest) + 1][:-keep]:
         old.unlink(missing_ok=True)

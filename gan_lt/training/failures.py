@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from gan_lt.config import TrainConfig
+from gan_lt.config import TrainConfig, validate
 from gan_lt.errors import InputError
+from gan_lt.training.distributed import check_batch
 from gan_lt.training.guard import StepGuard
 from gan_lt.training.run_directory import CONFIG_NAME
 
@@ -21,7 +22,7 @@ class TrainingDivergedError(InputError):
 
 @contextmanager
 def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
-    """Out of memory becomes one line with the setting that halves what a step needs."""
+    """Out of memory becomes one line with the setting that lowers what a step needs."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -31,20 +32,26 @@ def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
         if not lacking:
             raise
         images = config.training.round
-        group = (config.discriminator.mbstd_group_size or 1) if config.backbone == "stylegan2" else 1
-        smaller = [
-            n
-            for n in range(images // 2, 1, -1)
-            if config.training.batch % n == 0 and (n <= group or n % group == 0)
-        ]
+        smaller = next((n for n in range(images // 2, 1, -1) if _holds(config, n)), None)
         remedy = (
-            f"training.micro_batch={smaller[0]} needs less at once"
-            if smaller
-            else "a smaller generator.channel_max or data.resolution needs less"
+            "a run with a smaller generator.channel_max or data.resolution needs less"
+            if smaller is None
+            else f"set training.micro_batch={smaller} in {run / CONFIG_NAME}, then --resume {run}"
         )
         raise InputError(
-            f"{run}: out of memory with {images} images at a time; the last checkpoint is kept: {remedy}, in a new run"
+            f"{run}: out of memory with {images} images at a time; the last checkpoint is kept: {remedy}"
         ) from error
+
+
+def _holds(config: TrainConfig, micro_batch: int) -> bool:
+    """Whether the networks, methods and processes of this run take so many images at a time."""
+    values = config.model_dump()
+    values["training"]["micro_batch"] = micro_batch
+    try:
+        check_batch(validate(values))
+    except InputError:
+        return False
+    return True
 
 
 @contextmanager

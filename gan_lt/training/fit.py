@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
-from torch import OutOfMemoryError, Tensor, nn
+import torch
+from torch import Tensor, nn
 
 from gan_lt.config import TrainConfig
 from gan_lt.errors import InputError
@@ -18,29 +18,34 @@ def settings_of(config: TrainConfig) -> dict[str, Any]:
     return settings
 
 
-@contextmanager
-def fitting(
-    networks: Mapping[str, nn.Module], saved: Mapping[str, Any], config: TrainConfig
-) -> Iterator[None]:
-    """A context in which `saved` is loaded into `networks` and all else; what doesn't fit becomes one line.
+def check_fit(
+    parts: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    saved: Mapping[str, Any],
+    config: TrainConfig,
+) -> None:
+    """Compare a checkpoint with what it is to be loaded into, before anything is loaded.
 
     Args:
-        networks: by their names in `saved`. config: of the run that goes on.
+        parts, optimizers: by their names in `saved`; `terms.gsr` is `saved["terms"]["gsr"]`. config: of the run that goes on.
 
     Raises:
         InputError: names the settings that were changed, where the checkpoint knows its own, and what doesn't fit.
     """
-    try:
-        for name, network in networks.items():
-            for misfit in _misfits(name, network.state_dict(), saved[name]):
-                raise _refusal(misfit, saved, config)
-        yield
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, (InputError, OutOfMemoryError)):
-            raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        missing = f"it has no {error}" if isinstance(error, KeyError) else lines[-1] if lines else repr(error)
-        raise _refusal(missing, saved, config) from error
+    for name in (*parts, *optimizers):
+        section, _, term = name.partition(".")
+        found = saved.get(section)
+        if term and isinstance(found, Mapping):
+            found = found.get(term)
+        if not isinstance(found, Mapping):
+            raise _refusal(f"it has no {term or section!r}", saved, config)
+        misfits = (
+            _misfits(name, parts[name].state_dict(), found)
+            if name in parts
+            else _other_groups(name, optimizers[name], found)
+        )
+        if (misfit := next(misfits, None)) is not None:
+            raise _refusal(misfit, saved, config)
 
 
 def _refusal(misfit: str, saved: Mapping[str, Any], config: TrainConfig) -> InputError:
@@ -68,6 +73,15 @@ def _misfits(name: str, own: Mapping[str, Any], saved: Mapping[str, Any]) -> Ite
             and own[key].shape != saved[key].shape
         ):
             yield f"{name}'s {key} is {list(saved[key].shape)} in it and {list(own[key].shape)} here"
+
+
+def _other_groups(name: str, optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> Iterator[str]:
+    own, theirs = (
+        [len(group["params"]) for group in groups]
+        for groups in (optimizer.param_groups, saved.get("param_groups", []))
+    )
+    if own != theirs:
+        yield f"{name} trains {sum(theirs)} tensors in it and {sum(own)} here"
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], section: str) -> Iterator[str]:

@@ -80,10 +80,11 @@ def _train(
     measuring = _measuring(config, images, run, console, device) if is_main() else None
     if device.type == "cpu" and settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    state = TrainingState(config, images, device)
-    if not resume(state, run, console) and settings.init_from is not None:
-        networks = initial or open_initial_networks(settings.init_from)
-        console.print(start_from(state, networks), soft_wrap=True)
+    with enough_memory(config, run):
+        state = TrainingState(config, images, device)
+        if not resume(state, run, console) and settings.init_from is not None:
+            networks = initial or open_initial_networks(settings.init_from)
+            console.print(start_from(state, networks), soft_wrap=True)
     wait_for_all()
     total_images = round(settings.kimg * 1000)
     tick_images = max(1, round(settings.tick_kimg * 1000))

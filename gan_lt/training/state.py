@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_lt.augment import AdaptiveAugmentation, Augmentation, DiffAugment
 from gan_lt.config import AugmentConfig, TrainConfig
@@ -26,7 +26,7 @@ from gan_lt.models.precision import compute_dtype, set_compute_dtype
 from gan_lt.processes import gather_rows, keep_groups_of, own_rows, rank, world_size
 from gan_lt.regularizers import Latents, TermContext, build_terms, generator_form
 from gan_lt.training.distributed import check_batch
-from gan_lt.training.fit import fitting, settings_of
+from gan_lt.training.fit import check_fit, settings_of
 from gan_lt.training.guard import StepGuard
 from gan_lt.training.step import Objective
 
@@ -174,22 +174,26 @@ class TrainingState:
             raise InputError(
                 "--resume: the training images have changed since this run began; restore them, or start a new run"
             )
-        with fitting({"G": self.G, "D": self.D, "G_ema": self.G_ema}, state, self.config):
-            self.step, self.images_seen = state["step"], state["images_seen"]
-            self.G.load_state_dict(state["G"])
-            self.D.load_state_dict(state["D"])
-            self.G_ema.load_state_dict(state["G_ema"])
-            _load_optimizer(self.optimizer_g, state["optimizer_g"])
-            _load_optimizer(self.optimizer_d, state["optimizer_d"])
-            self.objective.path_length.load_state_dict(state["path_length"])
-            # checkpoints from before ADA have none
-            self.objective.augment.load_state_dict(state.get("augment", {}))
-            for term in self.objective.terms:
-                term.load_state_dict(state["terms"][term.name])
-            self.loader.load_state_dict(state["loader"])
-            torch.set_rng_state(state["rng"])
-            if self.device.type == "cuda" and "rng_cuda" in state:
-                torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+        parts: dict[str, nn.Module] = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
+        parts |= {f"terms.{term.name}": term for term in self.objective.terms}
+        check_fit(
+            parts, {"optimizer_g": self.optimizer_g, "optimizer_d": self.optimizer_d}, state, self.config
+        )
+        self.step, self.images_seen = state["step"], state["images_seen"]
+        self.G.load_state_dict(state["G"])
+        self.D.load_state_dict(state["D"])
+        self.G_ema.load_state_dict(state["G_ema"])
+        _load_optimizer(self.optimizer_g, state["optimizer_g"])
+        _load_optimizer(self.optimizer_d, state["optimizer_d"])
+        self.objective.path_length.load_state_dict(state["path_length"])
+        # checkpoints from before ADA have none
+        self.objective.augment.load_state_dict(state.get("augment", {}))
+        for term in self.objective.terms:
+            term.load_state_dict(state["terms"][term.name])
+        self.loader.load_state_dict(state["loader"])
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and "rng_cuda" in state:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:

@@ -17,6 +17,8 @@ from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.training import loop, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
+from gan_lt.training.failures import enough_memory
+from gan_lt.training.state import TrainingState
 
 CPU = torch.device("cpu")
 MakeConfig = Callable[..., TrainConfig]
@@ -52,10 +54,48 @@ def test_out_of_memory_names_the_setting_that_halves_it(
     def step(*arguments: Any) -> None:
         raise error
 
+    taken = loop.training_step
     monkeypatch.setattr(loop, "training_step", step)
-    with pytest.raises(InputError, match=r"8 images at a time.*training\.micro_batch=4 "):
+    with pytest.raises(
+        InputError, match=rf"8 images at a time.*training\.micro_batch=4 in {run}/config\.yaml"
+    ):
         train(make_config(), images, run, Console(quiet=True), CPU)
+    monkeypatch.setattr(loop, "training_step", taken)
     assert kept(run) == before
+    # and that remedy helps
+    assert train(make_config({"training": {"micro_batch": 4}}), images, run, Console(quiet=True), CPU)
+
+
+def test_out_of_memory_while_resuming_is_one_line(
+    run: Path, make_config: MakeConfig, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*arguments: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(TrainingState, "load_state_dict", load)
+    with pytest.raises(InputError, match="out of memory"):
+        train(make_config(), images, run, Console(quiet=True), CPU)
+
+
+@pytest.mark.parametrize(
+    ("batch", "group", "processes", "expected"),
+    [(24, 4, 2, 8), (40, 4, 4, 8), (12, 3, 3, 6), (16, 4, 2, 8), (16, 4, 1, 8)],
+)
+def test_the_remedy_for_out_of_memory_is_one_that_several_processes_take(
+    run: Path,
+    make_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+    group: int,
+    processes: int,
+    expected: int,
+) -> None:
+    for module in ("gan_lt.processes", "gan_lt.training.distributed"):
+        monkeypatch.setattr(f"{module}.world_size", lambda: processes)
+    config = make_config({"training": {"batch": batch}, "discriminator": {"mbstd_group_size": group}})
+    with pytest.raises(InputError) as caught, enough_memory(config, run):
+        raise MemoryError
+    assert f"micro_batch={expected} " in str(caught.value)
 
 
 def test_other_errors_stay_what_they_are(

@@ -17,7 +17,7 @@ from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.training import loop, train
-from gan_lt.training.checkpoint import list_checkpoints
+from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from gan_lt.training.failures import TrainingDivergedError
 from gan_lt.training.monitor import Averages
 from gan_lt.training.run_directory import exclusive
@@ -106,6 +106,42 @@ def test_a_misfit_is_said_of_a_checkpoint_without_settings_too(
     with pytest.raises(InputError, match=r"of 0\.0 kimg \(G's mapping"):
         state.load_state_dict(old)
     TrainingState(make_config(), images, CPU).load_state_dict(old)
+
+
+def test_frozen_layers_that_were_changed_are_a_misfit(make_config: MakeConfig, images: ImageSet) -> None:
+    saved = TrainingState(make_config(), images, CPU).state_dict()
+    frozen = make_config({"training": {"init_from": "x", "freeze_discriminator_layers": 1}})
+    with pytest.raises(
+        InputError, match=r"freeze_discriminator_layers was 0, is 1.*optimizer_d trains \d+ tensors"
+    ):
+        TrainingState(frozen, images, CPU).load_state_dict(saved)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error: an illegal memory access"), TypeError("a defect")]
+)
+def test_what_is_no_misfit_is_not_called_one(
+    make_config: MakeConfig, images: ImageSet, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    state = TrainingState(make_config(), images, CPU)
+    saved = state.state_dict()
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(state.loader, "load_state_dict", fail)
+    with pytest.raises(type(error), match=str(error)):
+        state.load_state_dict(saved)
+
+
+def test_what_was_just_written_stays_beside_later_damaged_checkpoints(tmp_path: Path) -> None:
+    for images_seen in (98_000, 99_000):
+        save_checkpoint(tmp_path, {"x": torch.zeros(3)}, images_seen, keep=2)
+    for kimg in (100, 101):
+        (tmp_path / f"kimg-{kimg:06d}.safetensors").write_bytes(b"torn")
+    path = save_checkpoint(tmp_path, {"x": torch.ones(3)}, 99_500, keep=2)
+    assert torch.equal(load_checkpoint(path)["x"], torch.ones(3))
+    assert [found.stem[-3:] for found in list_checkpoints(tmp_path)] == ["098", "099", "100", "101"]
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted(
