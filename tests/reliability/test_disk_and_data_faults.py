@@ -27,23 +27,11 @@ from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
 from gan_lt.training.monitor import Averages, open_monitor
 from gan_lt.training.run_directory import exclusive
 from gan_lt.training.state import TrainingState
+from tests.training.runs import kept
 
 CPU = torch.device("cpu")
 QUIET = Console(quiet=True)
 MakeConfig = Callable[..., TrainConfig]
-
-
-@pytest.fixture
-def run(tmp_path: Path, make_config: MakeConfig, images: ImageSet) -> Path:
-    """A run half-way."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    train(make_config({"training": {"kimg": 0.024}}), images, folder, QUIET, CPU)
-    return folder
-
-
-def kept(run: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
 
 
 @contextmanager

@@ -19,22 +19,10 @@ from gan_lt.training import loop, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
 from gan_lt.training.failures import enough_memory
 from gan_lt.training.state import TrainingState
+from tests.training.runs import kept
 
 CPU = torch.device("cpu")
 MakeConfig = Callable[..., TrainConfig]
-
-
-@pytest.fixture
-def run(tmp_path: Path, make_config: MakeConfig, images: ImageSet) -> Path:
-    """A run half-way."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    train(make_config({"training": {"kimg": 0.024}}), images, folder, Console(quiet=True), CPU)
-    return folder
-
-
-def kept(run: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
 
 
 @pytest.mark.parametrize(

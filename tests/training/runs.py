@@ -44,6 +44,11 @@ def at_resolution(images: ImageSet, resolution: int) -> ImageSet:
     return ImageSet.from_arrays(pixels, images.labels, images.class_names)
 
 
+def kept(run: Path) -> dict[str, bytes]:
+    """A run's checkpoints."""
+    return {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+
+
 def new_run(tmp_path: Path, name: str) -> Path:
     run = tmp_path / name
     run.mkdir()

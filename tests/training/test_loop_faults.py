@@ -22,7 +22,7 @@ from gan_lt.training.failures import TrainingDivergedError
 from gan_lt.training.monitor import Averages
 from gan_lt.training.run_directory import exclusive
 from gan_lt.training.state import TrainingState
-from tests.training.runs import differences, last_state, new_run, said
+from tests.training.runs import differences, kept, last_state, new_run, said
 
 CPU = torch.device("cpu")
 MakeConfig = Callable[..., TrainConfig]
@@ -54,10 +54,10 @@ def test_changed_images_are_refused(
     pixels = images.images().copy()
     pixels[7, 0, 3, 3] ^= 1
     changed = ImageSet.from_arrays(pixels, images.labels, images.class_names)
-    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    before = kept(run)
     with pytest.raises(InputError, match="training images have changed"):
         train(make_config(), changed, run, console, CPU)
-    assert before == {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    assert before == kept(run)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_a_checkpoint_that_does_not_fit_an_edited_config_is_one_line(
 ) -> None:
     run = new_run(tmp_path, "run")
     train(make_config({"training": {"kimg": 0.024}}), images, run, console, CPU)
-    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    before = kept(run)
     top = {name: value for name, value in changes.items() if not isinstance(value, dict)}
     sections = {name: value for name, value in changes.items() if isinstance(value, dict)}
     with pytest.raises(InputError, match=f"config.yaml does not fit.*{named}.*restore config.yaml") as caught:
         train(make_config(sections, **top), images, run, console, CPU)
     assert "\n" not in str(caught.value)
-    assert before == {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    assert before == kept(run)
 
 
 def test_a_misfit_is_said_of_a_checkpoint_without_settings_too(
@@ -222,7 +222,7 @@ def test_a_full_disk_is_one_line_and_keeps_earlier_checkpoints(
 
     run = new_run(tmp_path, "run")
     train(make_config({"training": {"kimg": 0.024}}), images, run, console, CPU)
-    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    before = kept(run)
 
     def full(*arguments: Any, **more: Any) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
@@ -231,7 +231,7 @@ def test_a_full_disk_is_one_line_and_keeps_earlier_checkpoints(
     with pytest.raises(InputError, match="No space left") as caught:
         train(make_config(), images, run, console, CPU)
     assert str(run) in str(caught.value)
-    assert before == {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    assert before == kept(run)
 
 
 def test_what_a_kill_behind_the_last_checkpoint_left_undone_is_done_on_resuming(
