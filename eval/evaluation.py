@@ -11,25 +11,25 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from eval.alignment import AlignedSources, align, counts_by_class
+from eval.alignment import align, counts_by_class
 from eval.cache import FeatureCache
 from eval.cautions import cautions
 from eval.distribution import DistributionSettings, compare_distributions
 from eval.extraction import extract_features
-from eval.extractors import Extractor, ExtractorContext, build_extractor
+from eval.extractors import ExtractorContext, build_extractor
 from eval.gallery import collect_gallery
 from eval.intra_class import balanced_positions, per_class_distributions
 from eval.judging import judge_balance
 from eval.measuring_copies import measure_memorization
-from eval.metric_names import METRICS, metric_names
+from eval.metric_names import metric_names
 from eval.progress import Progress
 from eval.ranks import Ranks
 from eval.report import Report
+from eval.settings_used import features_used, settings_used
 from eval.sources import ImageSource, SourceOptions, open_source
 from eval.summary import Findings, summarise
 from eval.training_set import run_folder, training_set_of_run
 from eval.utility import UtilitySettings, utility_study
-from eval.versions import versions
 from gan_lt.errors import InputError
 
 
@@ -128,7 +128,7 @@ def evaluate(
     everything = align(reference, source(fake, "--fake", split, reference), allow_missing=allow_missing)
     sides = everything.asked_for()
     names = sides.class_names
-    training = to_top_up = None
+    opened = training = to_top_up = None
     if train is not None:
         run = run_folder(train)
         try:
@@ -141,6 +141,7 @@ def evaluate(
             # nobody asked for what needs them: a run whose data moved away can still be evaluated
             notes.append(f"The run's training images are not there ({error}): memorization is not measured.")
             wanted -= {"memorization"}
+            opened = None
     counts = counts_by_class(train_counts, names, sides.fake, sides.real)
     if counts is None and training is not None:
         counts = [int(n) for n in np.bincount(training.labels, minlength=len(names))]
@@ -206,8 +207,8 @@ def evaluate(
             warnings=notes,
         )
     result = summarise(found, wanted)
-    result.features = _describe(extractor, found.dim)
-    result.settings = _settings(found, wanted, started, real=real, fake=fake, seed=seed)
+    result.features = features_used(extractor, found.dim)
+    result.settings = settings_used(found, wanted, started, reference, opened, seed)
     result.warnings = [*notes, *cautions(found, result)]
     result.gallery = collect_gallery(sides.real, sides.fake, len(names), per_class=10, seed=seed)
     if found.memorization is not None:
@@ -245,47 +246,3 @@ def _distributions(
         found.by_class = per_class_distributions(
             real, found.reference_rows, fake, fake_rows, by_class, settings
         )
-
-
-def _describe(extractor: Extractor, dim: int | None) -> dict[str, Any]:
-    return {
-        "name": extractor.name,
-        "dim": dim,
-        "weights_hash": extractor.weights_hash,
-        "settings": dict(extractor.settings),
-    }
-
-
-def _settings(
-    found: Findings, wanted: frozenset[str], started: float, *, real: Any, fake: Any, seed: int
-) -> dict[str, Any]:
-    sides: AlignedSources = found.sides
-    options = found.options
-    return {
-        "real": sides.real.name,
-        "fake": sides.fake.name,
-        "n_real": len(sides.real),
-        "n_fake": len(sides.fake),
-        "n_reference_per_class": len(found.reference_rows[0]) if _equal(found.reference_rows) else None,
-        "resolution": {"real": sides.real.resolution, "fake": sides.fake.resolution},
-        "channels": sides.real.channels,
-        "metrics": sorted(wanted, key=METRICS.index),
-        "k": options.k,
-        "kid_subset_size": options.kid_subset_size,
-        "kid_subsets": options.kid_subsets,
-        "replicates": options.replicates,
-        "interval": 0.95,
-        "many_over": options.many_over,
-        "few_under": options.few_under,
-        "missing_classes": list(sides.missing),
-        "extra_classes": list(sides.extra),
-        "not_asked_classes": list(sides.not_asked),
-        "n_copied_left_out": sides.fake.n_copied,
-        "seed": seed,
-        "seconds": round(time.monotonic() - started, 2),
-        "versions": versions(),
-    }
-
-
-def _equal(rows: Sequence[npt.NDArray[np.int64]]) -> bool:
-    return len({len(chosen) for chosen in rows}) == 1

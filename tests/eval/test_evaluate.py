@@ -49,6 +49,31 @@ def test_classes_are_measured_on_their_own_images(
     assert report.metrics["ifid"] == pytest.approx(np.mean(values))
 
 
+def test_report_records_what_another_must_share_to_be_compared(
+    held_out: Arrays, good_fake: Arrays, training_rest: Arrays
+) -> None:
+    def of(images: Arrays, first: int = 0) -> Arrays:
+        chosen = images[1] < 2
+        return images[0][chosen][first:], images[1][chosen][first:]
+
+    def recorded(real: Arrays, train: Arrays) -> list[str]:
+        settings = evaluate(real, of(good_fake), flat, "balance", train=train, options=OPTIONS).settings
+        return [settings[f"{what}_digest"] for what in ("reference", "training", "judge")]
+
+    first = recorded(of(held_out), of(training_rest))
+    assert recorded(of(held_out), of(training_rest)) == first
+    other_training = recorded(of(held_out), of(training_rest, 1))
+    assert [ours == theirs for ours, theirs in zip(other_training, first, strict=True)] == [True, False, True]
+    other_reference = recorded(of(training_rest), of(training_rest))
+    assert [ours == theirs for ours, theirs in zip(other_reference, first, strict=True)] == [
+        False,
+        True,
+        False,
+    ]
+    without = evaluate(held_out, good_fake, flat, "fid", options=OPTIONS).settings
+    assert (without["training_digest"], without["judge_digest"]) == (None, None)
+
+
 def test_reference_is_cut_to_equal_numbers(held_out: Arrays, good_fake: Arrays) -> None:
     kept = (held_out[1] != 3) | (np.cumsum(held_out[1] == 3) <= 20)
     uneven = (held_out[0][kept], held_out[1][kept])
