@@ -22,11 +22,12 @@ from eval.intra_class import balanced_positions, per_class_distributions
 from eval.judging import judge_balance
 from eval.measuring_copies import measure_memorization
 from eval.metric_names import metric_names
+from eval.overlap import shared_images
 from eval.progress import Progress
 from eval.ranks import Ranks
 from eval.report import Report
 from eval.settings_used import features_used, settings_used
-from eval.sources import ImageSource, SourceOptions, open_source
+from eval.sources import ImageSource, SourceOptions, at_resolution, open_source
 from eval.summary import Findings, summarise
 from eval.training_set import run_folder, training_set_of_run
 from eval.utility import UtilitySettings, utility_study
@@ -90,7 +91,7 @@ def evaluate(
             utility. None: those of the run, if `fake` is one.
         seed: fixes what is sampled, chosen and trained.
         num_fake: images a class from a generator; None: as many as the reference has.
-        split, data_root, resolution: how named sets are opened, and the size that all images are brought to.
+        split, data_root: how named sets are opened. resolution: the size that all images are brought to.
         allow_missing: report classes that are on one side only instead of refusing them.
         weights: file of the extractor's weights. cache_dir: folder to keep features in.
         ranks: the processes that call this together and share the features' computation (torchrun); the first
@@ -122,7 +123,7 @@ def evaluate(
         root = None if data_root is None else Path(data_root)
         synthetic = option == "--fake"
         opening = SourceOptions(option, part, root, resolution, each, seed, truncation_psi, synthetic)
-        return open_source(spec, opening, reference)
+        return at_resolution(open_source(spec, opening, reference), resolution)
 
     reference = source(real, "--real", split)
     everything = align(reference, source(fake, "--fake", split, reference), allow_missing=allow_missing)
@@ -132,7 +133,7 @@ def evaluate(
     if train is not None:
         run = run_folder(train)
         try:
-            opened = source(train, "--train", "train") if run is None else training_set_of_run(run)
+            opened = source(train if run is None else training_set_of_run(run), "--train", "train")
             to_top_up = align(everything.real, opened, allow_missing=True).fake
             training = align(sides.real, to_top_up, allow_missing=True).fake
         except InputError as error:
@@ -185,10 +186,13 @@ def evaluate(
         _distributions(found, real_features, fake_features, wanted)
     if not ranks.leads:
         return Report({}, {}, [], {}, {}, {})
+    if training is not None and wanted & {"balance", "memorization"}:
+        found.overlap = shared_images(sides.real, training)
     if "balance" in wanted:
-        found.balance = judge_balance(extractor, context, sides, training, batch_size=batch_size)
-    if "memorization" in wanted and training is not None:
-        found.memorization = measure_memorization(extractor, sides, training, extract)
+        unseen = None if training is None or found.overlap is None else training.without(found.overlap[1])
+        found.balance = judge_balance(extractor, context, sides, unseen, batch_size=batch_size)
+    if "memorization" in wanted and training is not None and found.overlap is not None:
+        found.memorization = measure_memorization(extractor, sides, training, extract, found.overlap[0])
     if "utility" in wanted and to_top_up is not None:
         synthetic = everything.fake
         if synthetic.kind == "generator":
