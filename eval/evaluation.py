@@ -34,6 +34,12 @@ from eval.utility import UtilitySettings, utility_study
 from gan_lt.errors import InputError
 
 
+def at_least(lowest: int, value: int, name: str) -> None:
+    """Raises InputError for what is no whole number of at least `lowest`."""
+    if not isinstance(value, (int, np.integer)) or value < lowest:
+        raise InputError(f"{name} is {value}; it must be a whole number of at least {lowest}")
+
+
 @dataclass(frozen=True)
 class EvaluationOptions:
     """What decides the numbers besides the images. Defaults: k from Naeem et al. (2020), subsets from
@@ -49,6 +55,17 @@ class EvaluationOptions:
     few_under: int = 20
     utility: UtilitySettings = field(default_factory=UtilitySettings)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a number that can't be measured with."""
+        for name, lowest in (
+            ("k", 1),
+            ("kid_subset_size", 2),
+            ("kid_subsets", 1),
+            ("replicates", 0),
+            ("seed", 0),
+        ):
+            at_least(lowest, getattr(self, name), name)
 
 
 def evaluate(
@@ -104,6 +121,8 @@ def evaluate(
     Raises InputError (a ValueError) with one line that names what can't be used and what to do.
     """
     started = time.monotonic()
+    at_least(0, seed, "seed")
+    at_least(1, batch_size, "batch_size")
     options = options or EvaluationOptions(seed=seed)
     train_asked = train is not None
     if train is None:

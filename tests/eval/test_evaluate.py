@@ -231,3 +231,30 @@ def test_every_source_is_brought_to_the_resolution_asked_for(held_out: Arrays, g
 
 def flat_of_any(images: np.ndarray) -> np.ndarray:
     return images.mean(axis=(1, 2))[:, :8] / 255
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"seed": -1}, "seed is -1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"metrics": 3}, "metrics is 3"),
+        ({"train_counts": [1] * 9 + ["x"]}, "has x for class '9'"),
+        ({"train_counts": [1] * 9 + [float("nan")]}, "has nan for class '9'"),
+        ({"train_counts": [1] * 9 + [float("inf")]}, "has inf for class '9'"),
+    ],
+)
+def test_numbers_that_cannot_be_measured_with_are_named(
+    changed: dict[str, Any], named: str, held_out: Arrays, good_fake: Arrays
+) -> None:
+    with pytest.raises(InputError, match=named):
+        evaluate(held_out, good_fake, flat, **{"metrics": "ifid", **changed})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("k", 0), ("kid_subset_size", 1), ("kid_subsets", 0), ("replicates", -1), ("seed", -1), ("k", 2.5)],
+)
+def test_options_that_cannot_be_measured_with_are_named(option: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{option} is {value}"):
+        EvaluationOptions(**{option: value})
