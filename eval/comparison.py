@@ -104,7 +104,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         table.add_column(title, justify="left" if title == "measure" else "right")
     for column, pair in comparison.whole:
         table.add_row(column.title, *_marked(pair), pair.difference)
-    console.print(table)
+    console.print(table, markup=False)
     by_class = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     by_class.add_column("class")
     by_class.add_column("train", justify="right")
@@ -113,8 +113,8 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for row, pairs in comparison.classes:
         cells = (Text(" / ").join(_marked(pair)) for pair in pairs)
         by_class.add_row(str(row["name"]), format_value(row["n_train"], 0), *cells)
-    console.print(by_class)
-    console.print(f"{first} / {second}; bold: better, with intervals that do not overlap")
+    console.print(by_class, markup=False)
+    console.print(f"{first} / {second}; bold: better, with intervals that do not overlap", markup=False)
     for warning in comparison.warnings:
         console.print(Text(f"note: {warning}", style="yellow"))
 

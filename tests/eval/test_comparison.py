@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eval.comparison import Pair, compare
+from eval import Report
+from eval.comparison import Pair, compare, print_comparison
+from gan_lt.errors import InputError
 
 COUNTS = (100, 40, 4)
 DISTANCES_A = (1.0, 2.0, 6.0)
 DISTANCES_B = (0.5, 1.0, 30.0)
 
 
-def evaluation(distances: tuple[float | None, ...], weights: str = "w", names: str = "abc") -> dict[str, Any]:
+def evaluation(
+    distances: tuple[float | None, ...], weights: str = "w", names: Sequence[str] = "abc"
+) -> dict[str, Any]:
     known = [value for value in distances if value is not None]
     return {
         "metrics": {"fid": 10.0 + sum(known), "ifid": sum(known) / len(known), "conditional_accuracy": 0.5},
@@ -38,7 +43,7 @@ def evaluation(distances: tuple[float | None, ...], weights: str = "w", names: s
         "format": 1,
         "features": {"name": "pool", "dim": 4, "weights_hash": weights, "distance_name": "FD"},
         "settings": {
-            "fake": names,
+            "fake": str(names),
             "real": "digits",
             "n_real": 30,
             "n_fake": 30,
@@ -207,3 +212,43 @@ def test_distances_on_features_of_two_names_have_both_names(tmp_path: Path) -> N
     comparison = compare(tmp_path / "a.json", tmp_path / "b.json")
     assert comparison.whole[0][0].title == "FID / FD (pool)"
     assert [column.title for column in comparison.columns] == ["intra FID / FD (pool)", "recognised"]
+
+
+def test_names_with_brackets_are_printed_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = [evaluation(DISTANCES_A, names=["[bold]cat", "dog[/red]", "c"]) for _ in "ab"]
+    for side, name in zip(sides, ("set[0-9].tar", "x[/x]"), strict=True):
+        side["settings"]["fake"] = name
+        (tmp_path / f"{name[:1]}.json").write_text(json.dumps(side))
+    print_comparison(compare(tmp_path / "s.json", tmp_path / "x.json"))
+    Report.from_json(tmp_path / "s.json").print()
+    shown = capsys.readouterr().out
+    for name in ("[bold]cat", "dog[/red]", "set[0-9].tar", "x[/x]"):
+        assert name in shown
+    assert shown.count("[bold]cat") == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("per_class", 3, "per_class"),
+        ("per_class", [{}], "per_class.0.name"),
+        ("per_class", [{"name": "a", "intervals": {}, "ifid": "x"}], "per_class.0.ifid"),
+        ("per_class", [{"name": "a", "intervals": {}, "n_train": "3"}], "per_class.0.n_train"),
+        ("metrics", {"fid": "1.5"}, "metrics.fid"),
+        ("intervals", {"fid": [1]}, "intervals.fid"),
+        ("features", {"name": "pool"}, "features.weights_hash"),
+        ("settings", [], "settings"),
+        ("memorization", 3, "memorization"),
+    ],
+)
+def test_what_is_no_evaluation_is_named(tmp_path: Path, key: str, value: Any, place: str) -> None:
+    with pytest.raises(InputError, match=f"b.json is not an evaluation: {place}"):
+        both(tmp_path, evaluation(DISTANCES_A), evaluation(DISTANCES_B) | {key: value})
+
+
+def test_json_too_deep_to_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="is not JSON"):
+        compare(tmp_path / "deep.json", tmp_path / "deep.json")
