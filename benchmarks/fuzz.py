@@ -100,17 +100,8 @@ def fuzz_in_child(name: str, inputs: int, seed: int) -> dict[str, Any]:
             if pid == 0:
                 _child(name, start, inputs, seed, Path(folder), progress, result)
             status = _wait(pid, progress)
-            at = int(progress.read_text()) if progress.exists() else start
-            if result.exists():
-                part = json.loads(result.read_text())
-                start = inputs
-            else:
-                part = {
-                    "faults": {f"input {at}: {status}": 1},
-                    "unexpected": 1,
-                    "inputs": at + 1 - start,
-                }
-                start = at + 1
+            part = json.loads(result.read_text()) if result.exists() else _until(progress, start, status)
+        start += part["inputs"]
         for key, value in part.items():
             if key == "faults":
                 total["faults"] = dict(Counter(total["faults"]) + Counter(value))
@@ -119,6 +110,16 @@ def fuzz_in_child(name: str, inputs: int, seed: int) -> dict[str, Any]:
             else:
                 total[key] += value
     return total
+
+
+def _until(progress: Path, start: int, status: str) -> dict[str, Any]:
+    """What a process had found before the input that ended it, which is a fault."""
+    last = json.loads(progress.read_text()) if progress.exists() else {"number": start, "found": {}}
+    found: dict[str, Any] = {"inputs": 0, "unexpected": 0, "faults": {}, **last["found"]}
+    found["inputs"] += 1
+    found["unexpected"] += 1
+    found["faults"][f"input {last['number']}: {status}"] = 1
+    return found
 
 
 def _wait(pid: int, progress: Path) -> str:
@@ -171,10 +172,25 @@ def fuzz(
     accepted = refused = 0
     longest = 0.0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for number in numbers:
+
+    def found(inputs: int) -> dict[str, Any]:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {
+            "inputs": inputs,
+            "accepted": accepted,
+            "refused": refused,
+            "unexpected": faults.total(),
+            "faults": dict(faults),
+            "grown_mib": round((peak - before) / 1024),
+            "peak_mib": round(peak / 1024),
+            "longest_s": round(longest, 3),
+        }
+
+    for done, number in enumerate(numbers):
         data = damaged(reader, name, number, seed)
         if progress is not None:
-            progress.write_text(str(number))
+            # should this input end the process, this is what is known of those before it
+            progress.write_text(json.dumps({"number": number, "found": found(done)}))
         begin = time.process_time()
         try:
             with warnings.catch_warnings():
@@ -190,17 +206,7 @@ def fuzz(
         longest = max(longest, time.process_time() - begin)
         if time.process_time() - begin > SECONDS:
             faults[f"input {number}: longer than {SECONDS:.0f} s"] += 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        "inputs": len(numbers),
-        "accepted": accepted,
-        "refused": refused,
-        "unexpected": faults.total(),
-        "faults": dict(faults),
-        "grown_mib": round((peak - before) / 1024),
-        "peak_mib": round(peak / 1024),
-        "longest_s": round(longest, 3),
-    }
+    return found(len(numbers))
 
 
 def _count(faults: Counter[str], error: Exception, number: int) -> None:

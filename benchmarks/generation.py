@@ -3,8 +3,8 @@
 Prints, for the machine it runs on, images a second of: the bare network (sampling alone, nothing kept), the encoder alone
 with as many threads as generate uses, the file system (small files written and renamed, one thread), and what generate
 reaches into a folder, a zip and shards, each with its share of what it can reach at most, the lower of the first two.
-Without --network: an untrained one of 32x32 pixels, StyleGAN2 with up to 128 channels. The rounds take turns, so that a busy
-moment of the machine hits all alike; the median of the rounds counts.
+Without --network: an untrained one of 32x32 pixels, StyleGAN2 with up to 128 channels. Each round measures all of them, one
+after the other, and a share is of one round's figures; the median of the rounds counts, their range says how sure it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -58,18 +58,23 @@ def main() -> None:
         "webdataset": lambda: write(generator, per_class, "webdataset"),
     }
     rounds = [{name: measure() for name, measure in measurements.items()} for _ in range(args.repeats)]
-    medians = {name: statistics.median(result[name] for result in rounds) for name in measurements}
-    limit = min(medians["bare"], medians["encoder"])
-    for name, value in medians.items():
-        spread = [round(min(r[name] for r in rounds)), round(max(r[name] for r in rounds))]
-        shares = [result[name] / min(result["bare"], result["encoder"]) for result in rounds]
-        line = {"what": name, "images_per_second": round(value), "range": spread}
+    for name in measurements:
+        line = {"what": name, "images_per_second": of_rounds([result[name] for result in rounds], 0)}
         if name in ("folder", "zip", "webdataset"):
-            line |= {"share_of_limit": round(value / limit, 3), "in_rounds": [round(s, 3) for s in shares]}
+            line["share_of_limit"] = of_rounds(
+                [result[name] / min(result["bare"], result["encoder"]) for result in rounds], 3
+            )
         print(json.dumps(line), flush=True)
         found[name] = line
     if args.json is not None:
         args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def of_rounds(values: Sequence[float], digits: int) -> dict[str, Any]:
+    """The median, the range, and every round's value, rounded."""
+    rounded = [round(value, digits) for value in values]
+    middle = round(statistics.median(values), digits)
+    return {"median": middle, "range": [min(rounded), max(rounded)], "in_rounds": rounded}
 
 
 def network(path: Path | None) -> Generator:

@@ -104,7 +104,7 @@ def counts_by_class(
                 f"train_counts has {len(counts)} entries for {len(names)} classes; give one a class"
             )
     for name, count in zip(names, counts, strict=True):
-        if int(count) != count or count < 0:
+        if not isinstance(count, (int, float, np.integer, np.floating)) or not count >= 0 or count % 1:
             raise InputError(
                 f"train_counts has {count} for class {name!r}; it must be a whole number of at least 0"
             )

@@ -15,7 +15,12 @@ _FEW_FOR_CLASS = 500
 
 def cautions(found: Findings, report: Report) -> list[str]:
     """Sentences on bias, comparability, and whatever was left out."""
-    return [*_comparability(report), *_sample_sizes(found, report), *_left_out(found, report)]
+    return [
+        *_comparability(report),
+        *_images_compared(found),
+        *_sample_sizes(found, report),
+        *_left_out(found, report),
+    ]
 
 
 def _comparability(report: Report) -> list[str]:
@@ -30,6 +35,23 @@ def _comparability(report: Report) -> list[str]:
             "The classifier was trained on this reference, so its distances compare generators "
             "against this reference "
             "and nothing else; real images it has not seen would not score 0 either."
+        )
+    return said
+
+
+def _images_compared(found: Findings) -> list[str]:
+    said = []
+    real, fake = found.sides.real, found.sides.fake
+    if real.resolution != fake.resolution:
+        said.append(
+            f"Real images are {real.resolution} pixels wide, generated ones {fake.resolution}: distances measure that, "
+            "too. Bring all to one size with --resolution."
+        )
+    known = 0 if found.overlap is None else int(found.overlap[0].sum())
+    if known:
+        said.append(
+            f"{known:,} of the {len(real):,} reference images are training images: distances favour a generator that "
+            "copies them, and the controls are of the others alone. Give --real images held out from training."
         )
     return said
 
@@ -114,6 +136,11 @@ def _left_out(found: Findings, report: Report) -> list[str]:
         said.append(
             "The classifier saw a class that nobody asked for, so the divergence from what was asked "
             "is infinite."
+        )
+    unseen = [row["name"] for row in measured if row.get("conditional_accuracy_real", 0) is None]
+    if unseen:
+        said.append(
+            f"No real images of {', '.join(unseen)} but those of the reference: 'real images recognised' leaves them out."
         )
     if found.memorization is not None:
         unknown = [row["name"] for row in measured if row["memorization"] is None]

@@ -34,9 +34,9 @@ class Headline:
     explanation: str
 
 
-def class_columns(report: Report) -> list[Column]:
-    """The columns that this report has values for."""
-    distance = report.distance_name
+def class_columns(report: Report, distance: str | None = None) -> list[Column]:
+    """The columns that this report has values for; `distance`: another name for its Fréchet distance."""
+    distance = distance or report.distance_name
     columns = [
         Column("name", "class", 0, "", "Name of the class"),
         Column("group", "group", 0, "", "Many, medium or few training images"),

@@ -11,26 +11,33 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from eval.alignment import AlignedSources, align, counts_by_class
+from eval.alignment import align, counts_by_class
 from eval.cache import FeatureCache
 from eval.cautions import cautions
 from eval.distribution import DistributionSettings, compare_distributions
 from eval.extraction import extract_features
-from eval.extractors import Extractor, ExtractorContext, build_extractor
+from eval.extractors import ExtractorContext, build_extractor
 from eval.gallery import collect_gallery
 from eval.intra_class import balanced_positions, per_class_distributions
 from eval.judging import judge_balance
 from eval.measuring_copies import measure_memorization
-from eval.metric_names import METRICS, metric_names
+from eval.metric_names import metric_names
+from eval.overlap import shared_images
 from eval.progress import Progress
 from eval.ranks import Ranks
 from eval.report import Report
-from eval.sources import ImageSource, SourceOptions, open_source
+from eval.settings_used import features_used, settings_used
+from eval.sources import ImageSource, SourceOptions, at_resolution, open_source
 from eval.summary import Findings, summarise
 from eval.training_set import run_folder, training_set_of_run
 from eval.utility import UtilitySettings, utility_study
-from eval.versions import versions
 from gan_lt.errors import InputError
+
+
+def at_least(lowest: int, value: int, name: str) -> None:
+    """Raises InputError for what is no whole number of at least `lowest`."""
+    if not isinstance(value, (int, np.integer)) or value < lowest:
+        raise InputError(f"{name} is {value}; it must be a whole number of at least {lowest}")
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,17 @@ class EvaluationOptions:
     few_under: int = 20
     utility: UtilitySettings = field(default_factory=UtilitySettings)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a number that can't be measured with."""
+        for name, lowest in (
+            ("k", 1),
+            ("kid_subset_size", 2),
+            ("kid_subsets", 1),
+            ("replicates", 0),
+            ("seed", 0),
+        ):
+            at_least(lowest, getattr(self, name), name)
 
 
 def evaluate(
@@ -90,7 +108,7 @@ def evaluate(
             utility. None: those of the run, if `fake` is one.
         seed: fixes what is sampled, chosen and trained.
         num_fake: images a class from a generator; None: as many as the reference has.
-        split, data_root, resolution: how named sets are opened, and the size that all images are brought to.
+        split, data_root: how named sets are opened. resolution: the size that all images are brought to.
         allow_missing: report classes that are on one side only instead of refusing them.
         weights: file of the extractor's weights. cache_dir: folder to keep features in.
         ranks: the processes that call this together and share the features' computation (torchrun); the first
@@ -103,6 +121,8 @@ def evaluate(
     Raises InputError (a ValueError) with one line that names what can't be used and what to do.
     """
     started = time.monotonic()
+    at_least(0, seed, "seed")
+    at_least(1, batch_size, "batch_size")
     options = options or EvaluationOptions(seed=seed)
     train_asked = train is not None
     if train is None:
@@ -122,17 +142,17 @@ def evaluate(
         root = None if data_root is None else Path(data_root)
         synthetic = option == "--fake"
         opening = SourceOptions(option, part, root, resolution, each, seed, truncation_psi, synthetic)
-        return open_source(spec, opening, reference)
+        return at_resolution(open_source(spec, opening, reference), resolution)
 
     reference = source(real, "--real", split)
     everything = align(reference, source(fake, "--fake", split, reference), allow_missing=allow_missing)
     sides = everything.asked_for()
     names = sides.class_names
-    training = to_top_up = None
+    opened = training = to_top_up = None
     if train is not None:
         run = run_folder(train)
         try:
-            opened = source(train, "--train", "train") if run is None else training_set_of_run(run)
+            opened = source(train if run is None else training_set_of_run(run), "--train", "train")
             to_top_up = align(everything.real, opened, allow_missing=True).fake
             training = align(sides.real, to_top_up, allow_missing=True).fake
         except InputError as error:
@@ -141,6 +161,7 @@ def evaluate(
             # nobody asked for what needs them: a run whose data moved away can still be evaluated
             notes.append(f"The run's training images are not there ({error}): memorization is not measured.")
             wanted -= {"memorization"}
+            opened = None
     counts = counts_by_class(train_counts, names, sides.fake, sides.real)
     if counts is None and training is not None:
         counts = [int(n) for n in np.bincount(training.labels, minlength=len(names))]
@@ -184,10 +205,13 @@ def evaluate(
         _distributions(found, real_features, fake_features, wanted)
     if not ranks.leads:
         return Report({}, {}, [], {}, {}, {})
+    if training is not None and wanted & {"balance", "memorization"}:
+        found.overlap = shared_images(sides.real, training)
     if "balance" in wanted:
-        found.balance = judge_balance(extractor, context, sides, training, batch_size=batch_size)
-    if "memorization" in wanted and training is not None:
-        found.memorization = measure_memorization(extractor, sides, training, extract)
+        unseen = None if training is None or found.overlap is None else training.without(found.overlap[1])
+        found.balance = judge_balance(extractor, context, sides, unseen, batch_size=batch_size)
+    if "memorization" in wanted and training is not None and found.overlap is not None:
+        found.memorization = measure_memorization(extractor, sides, training, extract, found.overlap[0])
     if "utility" in wanted and to_top_up is not None:
         synthetic = everything.fake
         if synthetic.kind == "generator":
@@ -206,8 +230,8 @@ def evaluate(
             warnings=notes,
         )
     result = summarise(found, wanted)
-    result.features = _describe(extractor, found.dim)
-    result.settings = _settings(found, wanted, started, real=real, fake=fake, seed=seed)
+    result.features = features_used(extractor, found.dim)
+    result.settings = settings_used(found, wanted, started, reference, opened, seed)
     result.warnings = [*notes, *cautions(found, result)]
     result.gallery = collect_gallery(sides.real, sides.fake, len(names), per_class=10, seed=seed)
     if found.memorization is not None:
@@ -245,47 +269,3 @@ def _distributions(
         found.by_class = per_class_distributions(
             real, found.reference_rows, fake, fake_rows, by_class, settings
         )
-
-
-def _describe(extractor: Extractor, dim: int | None) -> dict[str, Any]:
-    return {
-        "name": extractor.name,
-        "dim": dim,
-        "weights_hash": extractor.weights_hash,
-        "settings": dict(extractor.settings),
-    }
-
-
-def _settings(
-    found: Findings, wanted: frozenset[str], started: float, *, real: Any, fake: Any, seed: int
-) -> dict[str, Any]:
-    sides: AlignedSources = found.sides
-    options = found.options
-    return {
-        "real": sides.real.name,
-        "fake": sides.fake.name,
-        "n_real": len(sides.real),
-        "n_fake": len(sides.fake),
-        "n_reference_per_class": len(found.reference_rows[0]) if _equal(found.reference_rows) else None,
-        "resolution": {"real": sides.real.resolution, "fake": sides.fake.resolution},
-        "channels": sides.real.channels,
-        "metrics": sorted(wanted, key=METRICS.index),
-        "k": options.k,
-        "kid_subset_size": options.kid_subset_size,
-        "kid_subsets": options.kid_subsets,
-        "replicates": options.replicates,
-        "interval": 0.95,
-        "many_over": options.many_over,
-        "few_under": options.few_under,
-        "missing_classes": list(sides.missing),
-        "extra_classes": list(sides.extra),
-        "not_asked_classes": list(sides.not_asked),
-        "n_copied_left_out": sides.fake.n_copied,
-        "seed": seed,
-        "seconds": round(time.monotonic() - started, 2),
-        "versions": versions(),
-    }
-
-
-def _equal(rows: Sequence[npt.NDArray[np.int64]]) -> bool:
-    return len({len(chosen) for chosen in rows}) == 1

@@ -18,11 +18,12 @@ from eval.sources import ImageSource
 
 @dataclass(frozen=True)
 class JudgedBalance:
-    """fake: balance of the generated images. real_accuracy [K]: the judge's accuracy on real training images
-    it has not seen (None without them): what conditional accuracy can be at best."""
+    """fake: balance of the generated images. real: that of real training images the judge has not seen (None
+    without them): what conditional accuracy can be at best. digest: of the judge's weights."""
 
     fake: Balance
     real: Balance | None
+    digest: str | None
 
 
 def judge_balance(
@@ -44,7 +45,8 @@ def judge_balance(
         predicted = _predict(judge, source, batch_size)
         return balance(predicted, source.labels, len(sides.class_names))
 
-    return JudgedBalance(seen(sides.fake), seen(training) if training is not None and len(training) else None)
+    unseen = seen(training) if training is not None and len(training) else None
+    return JudgedBalance(seen(sides.fake), unseen, judge.weights_hash)
 
 
 def _predict(judge: ClassifierExtractor, source: ImageSource, batch_size: int) -> npt.NDArray[np.int64]:

@@ -22,8 +22,8 @@ PAIRS_PER_CLASS = 2
 
 @dataclass
 class MeasuredCopies:
-    """share, control [K]: copies among generated and among real reference images (None: too few training
-    images).
+    """share, control [K]: copies among generated images and among real ones that are no training images (None:
+    no such images, or too few training images).
     """
 
     space: str
@@ -37,8 +37,10 @@ def measure_memorization(
     sides: AlignedSources,
     training: ImageSource,
     extract: Callable[[ImageSource], npt.NDArray[np.float32]],
+    known_real: npt.NDArray[np.bool_],
 ) -> MeasuredCopies:
-    """Memorization of the training images class by class, in the extractor's features.
+    """Memorization of the training images class by class, in the extractor's features. known_real [n_real]: which
+    images of the reference are training images themselves: the control, of images never seen, leaves them out.
 
     With the reference-trained classifier it is measured in pixels: a classifier folds a class together, so
     that its features can't tell a copy from another image of the class. Raises InputError if sizes differ
@@ -71,7 +73,9 @@ def measure_memorization(
         except InputError as error:
             raise InputError(f"class {name!r} of {training.name}: {error}") from None
         result.share.append(found.share)
-        result.control.append(memorization(train_points[known], real_points[held]).share)
+        held = held[~known_real[held]]
+        control = memorization(train_points[known], real_points[held]).share if len(held) else None
+        result.control.append(control)
         result.pairs.extend(_closest(found, name, training, known, sides.fake, made))
     return result
 

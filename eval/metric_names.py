@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from gan_lt.errors import InputError
 
@@ -14,6 +14,8 @@ def metric_names(metrics: Sequence[str] | str | None, *, has_train: bool) -> fro
     """The set of metrics asked for; raises InputError for an unknown or an empty list."""
     if metrics is None:
         return frozenset((*DEFAULT_METRICS, "memorization") if has_train else DEFAULT_METRICS)
+    if not isinstance(metrics, (str, Sequence, Set)):
+        raise InputError(f"metrics is {metrics!r}; give names out of {', '.join(METRICS)}")
     names = [name.strip() for name in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
     for name in names:
         if name not in METRICS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import distributed
 
-from gan_lt.processes import join_processes
+from gan_lt.processes import join_processes, launched_by_torchrun
 
 _FOUND = 1
 
@@ -55,7 +54,7 @@ class Ranks:
 @contextmanager
 def ranks_of_torchrun() -> Iterator[Ranks]:
     """The processes that torchrun started, joined over gloo; this one alone without torchrun."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
+    if not launched_by_torchrun():
         yield Ranks()
         return
     join_processes("gloo", timedelta(hours=12))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from eval.atomic_file import write_text
 from eval.gallery import Gallery
+from eval.report_format import require_evaluation
 from gan_lt.errors import InputError
 
 FORMAT = 1
@@ -97,16 +98,14 @@ class Report:
             raise InputError(
                 f"{path} can't be read ({error.strerror}); give the JSON of an evaluation"
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not JSON ({error}); give the JSON of an evaluation") from None
-        needed = ("metrics", "intervals", "per_class", "groups", "features", "settings", "warnings")
-        if not isinstance(document, dict) or any(key not in document for key in needed):
-            raise InputError(f"{path} is not an evaluation: it lacks one of {', '.join(needed)}")
-        if document.get("format") != FORMAT:
-            raise InputError(f"{path} has format {document.get('format')!r}; this version reads {FORMAT}")
+        if isinstance(document, dict) and document.get("format", FORMAT) != FORMAT:
+            raise InputError(f"{path} has format {document['format']!r}; this version reads {FORMAT}")
+        require_evaluation(document, str(path))
         document["intervals"] = {name: tuple(pair) for name, pair in document["intervals"].items()}
-        present = [key for key in (*needed, "memorization", "utility") if key in document]
-        return cls(**{key: document[key] for key in present})
+        known = {each.name for each in fields(cls)} - {"gallery"}
+        return cls(**{key: value for key, value in document.items() if key in known})
 
 
 def distance_name(features: str) -> str:

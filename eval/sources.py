@@ -17,6 +17,7 @@ import numpy.typing as npt
 from eval.feature_matrix import as_array
 from eval.manifest import read_manifest
 from gan_lt.data import ImageSet, open_image_set
+from gan_lt.data.decoding import require_resolution, reshape_images
 from gan_lt.errors import InputError
 
 LabelArray = npt.NDArray[np.int64]
@@ -84,6 +85,10 @@ class ImageSource:
             fingerprint=digest,
         )
 
+    def without(self, left_out: npt.NDArray[np.bool_]) -> ImageSource:
+        """All images but those of the mask [n]; itself where that leaves out none."""
+        return self.subset(np.flatnonzero(~left_out).astype(np.int64)) if left_out.any() else self
+
 
 @dataclass(frozen=True)
 class SourceOptions:
@@ -124,6 +129,24 @@ def open_source(spec: Any, options: SourceOptions, reference: ImageSource | None
         f"{options.option} is of type {type(spec).__name__}; give a path, a data set's name or a pair "
         "(uint8 images, labels)"
     )
+
+
+def at_resolution(source: ImageSource, resolution: int | None) -> ImageSource:
+    """The source with its images resized as those of a set are, where they are of another size."""
+    if resolution is None or resolution == source.resolution:
+        return source
+    size = require_resolution(resolution)
+    read, fingerprint = source.read, source.fingerprint
+
+    def resized(indices: npt.NDArray[np.int64]) -> Images:
+        images = read(indices)
+        rgb = np.broadcast_to(images, (len(images), 3, *images.shape[2:]))
+        return reshape_images(np.ascontiguousarray(rgb.transpose(0, 2, 3, 1)), size, source.channels)
+
+    def digest() -> str:
+        return hashlib.sha256(f"{fingerprint()} {size}".encode()).hexdigest()
+
+    return replace(source, resolution=size, read=resized, fingerprint=digest)
 
 
 def from_arrays(images: Any, labels: Any, name: str) -> ImageSource:

@@ -34,7 +34,7 @@ CLASS_MEASURES = {
 
 @dataclass
 class Findings:
-    """Everything measured, before it is laid out."""
+    """Everything measured, before it is laid out. overlap: which reference and which training images are the same."""
 
     names: tuple[str, ...]
     sides: AlignedSources
@@ -46,6 +46,7 @@ class Findings:
     reference_rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
     balance: JudgedBalance | None = None
     memorization: MeasuredCopies | None = None
+    overlap: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None = None
     utility: dict[str, Any] | None = None
 
 
@@ -63,7 +64,11 @@ def summarise(found: Findings, wanted: frozenset[str]) -> Report:
         report.metrics["balance_kl_requested"] = _finite(found.balance.fake.kl_requested)
         report.metrics["conditional_accuracy"] = _nanmean(found.balance.fake.per_class_accuracy)
         if found.balance.real is not None:
-            report.metrics["conditional_accuracy_real"] = _nanmean(found.balance.real.per_class_accuracy)
+            # the ceiling of the figure above: over the classes that it is of
+            asked = ~np.isnan(found.balance.fake.per_class_accuracy)
+            report.metrics["conditional_accuracy_real"] = _nanmean(
+                found.balance.real.per_class_accuracy[asked]
+            )
     if found.memorization is not None:
         report.metrics["memorization"] = _known_mean(found.memorization.share)
         report.metrics["memorization_control"] = _known_mean(found.memorization.control)

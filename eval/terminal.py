@@ -31,11 +31,11 @@ def print_report(report: Report, console: Console | None = None) -> None:
     for entry in figures:
         summary.add_row(entry.title, entry.value, entry.interval)
     if figures:  # utility has a table of its own
-        console.print(summary)
+        console.print(summary, markup=False)
         _print_class_table(report, console)
     if report.utility is not None:
-        console.print(_utility_table(report.utility))
-        console.print(verdict(report.utility))
+        console.print(_utility_table(report.utility), markup=False)
+        console.print(verdict(report.utility), markup=False)
     for warning in report.warnings:
         console.print(Text(f"note: {warning}", style="yellow"))
 
@@ -77,16 +77,18 @@ def _print_class_table(report: Report, console: Console) -> None:
     table = _class_table(report, columns)
     for key in _LEFT_OUT_FIRST:
         # measured as if there were room: a measure within the console's width never exceeds it
-        needed = Measurement.get(console, console.options.update(max_width=1000), table).minimum
+        needed = Measurement.get(console, console.options.update(max_width=1000, markup=False), table).minimum
         if needed + 4 <= console.width:  # the outer padding is not in the measure
             break
         left_out += [column.title for column in columns if column.key == key]
         columns = [column for column in columns if column.key != key]
         table = _class_table(report, columns)
-    console.print(table)
+    console.print(table, markup=False)
     if left_out:
         console.print(
-            f"a wider terminal, the page and the JSON also show: {', '.join(left_out)}", style="dim"
+            f"a wider terminal, the page and the JSON also show: {', '.join(left_out)}",
+            style="dim",
+            markup=False,
         )
 
 

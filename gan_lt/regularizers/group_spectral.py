@@ -13,13 +13,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from gan_lt.regularizers.class_weights import inverse_effective_weights
 from gan_lt.regularizers.term import StepBatch, Term
 
-# from so many classes on, a product for each matrix costs more than the matrices do, and `_ManyNorms` takes over
-_MANY = 1024
-_BLOCK = 256
+# numbers that power iteration goes over at once: 2 MiB, which stay in the cache from one iteration to the next
+_BLOCK = 1 << 19
 
 
 def matrix_shape(d: int) -> tuple[int, int]:
@@ -42,7 +42,7 @@ def spectral_norms(params: Tensor, power_iterations: int | None = None) -> Tenso
         power_iterations: None for an exact singular value decomposition, else so many iterations from a fixed start.
 
     Returns:
-        [K], differentiable with respect to params.
+        [K], differentiable with respect to params; once only after power iterations, which hold the singular vectors.
 
     Raises:
         ValueError: params not [K, d], fewer than one iteration.
@@ -55,8 +55,7 @@ def spectral_norms(params: Tensor, power_iterations: int | None = None) -> Tenso
         return exact
     if power_iterations < 1:
         raise ValueError(f"power_iterations={power_iterations} must be at least 1, or None for exact values")
-    u, v = power_iteration(matrices.detach(), _start(matrices), power_iterations)
-    return _quotient(u, matrices, v)
+    return power_iteration(matrices, _start(matrices), power_iterations)[0]
 
 
 def group_spectral_loss(
@@ -96,35 +95,34 @@ def group_spectral_loss(
 
 
 def power_iteration(matrices: Tensor, v: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Left and right singular vectors u [K, g], v [K, h] of [K, g, h], improved from v; one bmm a product."""
-    v = v.unsqueeze(2)
-    u = v
-    for _ in range(iterations):
-        u = F.normalize(torch.bmm(matrices, v), dim=1)
-        new = torch.bmm(matrices.transpose(1, 2), u)
-        # a matrix of zeros, such as a bias at the start, has no direction: it keeps its v for the day it has
-        v = torch.where(new.norm(dim=1, keepdim=True) > 0, F.normalize(new, dim=1), v)
-    return u.squeeze(2), v.squeeze(2)
+    """Spectral norms [K] of [K, g, h] and their right singular vectors [K, h], improved from v [K, h].
+
+    The norms can be differentiated once: u v^T is the derivative, the vectors held.
+    """
+    norms, vectors = _PowerIteration.apply(matrices, v, iterations)  # type: ignore[no-untyped-call]
+    return norms, vectors
 
 
-class _ManyNorms(torch.autograd.Function):
-    """Spectral norms of [K, g, h] for large K: `power_iteration` and `_quotient` in blocks that stay in the cache.
+class _PowerIteration(torch.autograd.Function):
+    """In blocks of classes, whose matrices are read from memory once for all iterations.
 
-    The same numbers to rounding. bmm by a column calls a kernel for every matrix, 10,000 for 10,000 classes; a product and
-    a sum do not. v^T is P^T u normalised, so u^T P v is the length of P^T u, and its derivative u v^T.
+    bmm by a column calls a kernel for every matrix, 10,000 for 10,000 classes; a product and a sum do not. v^T is P^T u
+    normalised, so u^T P v is the length of P^T u, and its derivative u v^T.
     """
 
     @staticmethod
     def forward(ctx: Any, matrices: Tensor, v: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
         u_all, v_all, sigmas = [], [], []
-        space = torch.empty_like(matrices[:_BLOCK])
-        for P, right in zip(torch.split(matrices, _BLOCK), torch.split(v, _BLOCK), strict=True):
+        block = max(1, _BLOCK // matrices[0].numel())
+        space = torch.empty_like(matrices[:block])
+        for P, right in zip(torch.split(matrices, block), torch.split(v, block), strict=True):
             product = space[: len(P)]
             for _ in range(iterations):
                 torch.mul(P, right.unsqueeze(1), out=product)
                 u = F.normalize(product.sum(dim=2), dim=1)
                 new = torch.bmm(u.unsqueeze(1), P).squeeze(1)
                 sigma = new.norm(dim=1)
+                # a matrix of zeros, such as a bias at the start, has no direction: it keeps its v for the day it has
                 right = torch.where(sigma.unsqueeze(1) > 0, F.normalize(new, dim=1), right)
             u_all.append(u)
             v_all.append(right)
@@ -135,6 +133,7 @@ class _ManyNorms(torch.autograd.Function):
         return torch.cat(sigmas), v
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         u, v = ctx.saved_tensors
         return (u * gradients[0].unsqueeze(1)).unsqueeze(2) * v.unsqueeze(1), None, None
@@ -150,11 +149,6 @@ def _start(matrices: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(matrices.shape[0], matrices.shape[2], generator=generator, dtype=torch.float64)
     return F.normalize(start.to(matrices), dim=1)
-
-
-def _quotient(u: Tensor, matrices: Tensor, v: Tensor) -> Tensor:
-    """u^T P v, with gradient through P alone."""
-    return (u.unsqueeze(1) @ matrices @ v.unsqueeze(2)).reshape(len(matrices))
 
 
 class GroupSpectral(Term):
@@ -199,20 +193,12 @@ class GroupSpectral(Term):
         layers_of: dict[torch.Size, list[int]] = defaultdict(list)
         for index, tensor in enumerate(params):
             layers_of[tensor.shape].append(index)
-        for shape, layers in layers_of.items():  # those of one shape go through one product
+        for layers in layers_of.values():  # those of one shape are iterated together
             buffers = [self.get_buffer(f"v{index}") for index in layers]
-            if shape[0] >= _MANY:
-                for index, buffer in zip(layers, buffers, strict=True):
-                    norms[index], v = _ManyNorms.apply(  # type: ignore[no-untyped-call]
-                        _matrices(params[index]), buffer, iterations
-                    )
-                    buffer.copy_(v)
-                continue
             matrices = torch.cat([_matrices(params[index]) for index in layers])
-            with torch.no_grad():
-                u, v = power_iteration(matrices.detach(), torch.cat(buffers), iterations)
-                torch._foreach_copy_(buffers, list(v.chunk(len(layers))))
-            for index, sigma in zip(layers, _quotient(u, matrices, v).chunk(len(layers)), strict=True):
+            sigmas, v = power_iteration(matrices, torch.cat(buffers), iterations)
+            torch._foreach_copy_(buffers, list(v.chunk(len(layers))))
+            for index, sigma in zip(layers, sigmas.chunk(len(layers)), strict=True):
                 norms[index] = sigma
         self.started.fill_(True)
         self._norms = [norm.detach() for norm in norms]

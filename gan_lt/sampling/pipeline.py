@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from gan_lt.sampling.images import CHUNK
 from gan_lt.sampling.set_formats import SetInTheMaking
 
 THREADS = 2
-_QUEUE = 8  # units, or parts of them, between sampling and writing: bounds memory, and what a kill can lose
+_QUEUE = 8  # units between sampling and writing: bounds memory, and what a kill can lose
 
 Pixels = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
@@ -38,11 +37,8 @@ def fill_set(
     number of images just saved.
     """
 
-    def encode(images: NDArray[np.uint8]) -> list[bytes]:
-        return [encoding.encode(image) for image in images]
-
-    def save(unit: range, positions: NDArray[np.int64], encoded: Callable[[], list[bytes]]) -> int:
-        target.save(unit, positions.tolist(), encoded())
+    def save(unit: range, positions: NDArray[np.int64], images: NDArray[np.uint8]) -> int:
+        target.save(unit, positions.tolist(), [encoding.encode(image) for image in images])
         return len(positions)
 
     waiting: deque[Future[int]] = deque()
@@ -52,24 +48,10 @@ def fill_set(
                 positions = target.missing(unit)
                 if not len(positions):
                     continue
-                # all threads at once: sampling's own threads wait for the slowest of them, so a core that encodes alone
-                # would hold up the others
-                images = np.array_split(pixels(positions), THREADS)
-                if target.saves_parts:
-                    for part, some in zip(np.array_split(positions, THREADS), images, strict=True):
-                        if len(part):
-                            waiting.append(pool.submit(save, unit, part, partial(encode, some)))
-                else:
-                    # starts after the parts have, so it never waits for one in the queue
-                    parts = [pool.submit(encode, some) for some in images]
-                    waiting.append(pool.submit(save, unit, positions, partial(_joined, parts)))
+                waiting.append(pool.submit(save, unit, positions, pixels(positions)))
                 while len(waiting) > _QUEUE or (waiting and waiting[0].done()):
                     progress(waiting.popleft().result())
             while waiting:
                 progress(waiting.popleft().result())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _joined(parts: list[Future[list[bytes]]]) -> list[bytes]:
-    return [image for part in parts for image in part.result()]

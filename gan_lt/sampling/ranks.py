@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from gan_lt.errors import InputError
-from gan_lt.processes import join_processes
+from gan_lt.processes import join_processes, launched_by_torchrun
 
 # a rank may sample for hours while another, with less to do, waits for it
 _PATIENCE = timedelta(days=7)
@@ -74,8 +74,7 @@ class Ranks:
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
     """The ranks that torchrun started (gloo, on the CPU: only short messages pass between them), or the one there is."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or "MASTER_ADDR" not in os.environ:
+    if not launched_by_torchrun():
         yield Ranks()
         return
     join_processes("gloo", _PATIENCE)

@@ -28,13 +28,9 @@ Positions = NDArray[np.int64]
 
 
 class SetInTheMaking(Protocol):
-    """A set being filled: `files` are the names of its images, in the order of its contents.
-
-    saves_parts: parts of a unit can be saved one by one, by several threads.
-    """
+    """A set being filled: `files` are the names of its images, in the order of its contents."""
 
     files: tuple[str, ...]
-    saves_parts: bool
 
     def missing(self, unit: range) -> Positions:
         """The positions in the unit that are not saved yet."""
@@ -48,8 +44,6 @@ class SetInTheMaking(Protocol):
 
 class ClassFolders:
     """CLASS/000000.png ... and manifest.json."""
-
-    saves_parts = True
 
     def __init__(self, work: Path, contents: SetContents, suffix: str) -> None:
         self.files = tuple(f"{stem}.{suffix}" for stem in contents.stems)
@@ -126,8 +120,6 @@ class _EncodedUnits:
 class StyleGANZip:
     """CLASS/000000.png ..., dataset.json and manifest.json in one zip, images stored as they are."""
 
-    saves_parts = False
-
     def __init__(self, work: Path, contents: SetContents, suffix: str, units: Sequence[range]) -> None:
         self.files = tuple(f"{stem}.{suffix}" for stem in contents.stems)
         self._work, self._contents, self._all_units = work, contents, units
@@ -166,8 +158,6 @@ class WebDatasetShards:
     Readers take shards in order, so the images are dealt out to them in a seeded random order, not class by class.
     A sample's key is its position in that order.
     """
-
-    saves_parts = False
 
     def __init__(
         self,

@@ -49,6 +49,28 @@ def test_classes_are_measured_on_their_own_images(
     assert report.metrics["ifid"] == pytest.approx(np.mean(values))
 
 
+def test_report_records_what_another_must_share_to_be_compared(
+    held_out: Arrays, good_fake: Arrays, training_rest: Arrays
+) -> None:
+    def of(images: Arrays, first: int = 0) -> Arrays:
+        chosen = images[1] < 2
+        return images[0][chosen][first:], images[1][chosen][first:]
+
+    def recorded(real: Arrays, train: Arrays, metrics: str) -> dict[str, Any]:
+        return evaluate(real, of(good_fake), flat, metrics, train=train, options=OPTIONS).settings
+
+    first = recorded(of(held_out), of(training_rest), "balance")
+    other_training = recorded(of(held_out), of(training_rest, 1), "memorization")
+    assert other_training["reference_digest"] == first["reference_digest"]
+    assert other_training["training_digest"] != first["training_digest"]
+    other_reference = recorded(of(held_out, 1), of(training_rest), "balance")
+    assert other_reference["reference_digest"] != first["reference_digest"]
+    assert other_reference["training_digest"] == first["training_digest"]
+    assert None is not other_reference["judge_digest"] != first["judge_digest"] is not None
+    without = evaluate(held_out, good_fake, flat, "fid", options=OPTIONS).settings
+    assert (without["training_digest"], without["judge_digest"]) == (None, None)
+
+
 def test_reference_is_cut_to_equal_numbers(held_out: Arrays, good_fake: Arrays) -> None:
     kept = (held_out[1] != 3) | (np.cumsum(held_out[1] == 3) <= 20)
     uneven = (held_out[0][kept], held_out[1][kept])
@@ -146,3 +168,93 @@ def test_different_channels_are_refused(held_out: Arrays, good_fake: Arrays) -> 
     colour = np.repeat(good_fake[0], 3, axis=1)
     with pytest.raises(InputError, match=r"1 channels and .* has 3"):
         evaluate(held_out, (colour, good_fake[1]), flat)
+
+
+def test_training_images_in_the_reference_are_in_no_control(
+    held_out: Arrays, good_fake: Arrays, training_rest: Arrays
+) -> None:
+    def mixed(known: int) -> Report:
+        real = tuple(
+            np.concatenate([kept, seen[:known]]) for kept, seen in zip(held_out, training_rest, strict=True)
+        )
+        return evaluate(real, good_fake, flat, "memorization", train=training_rest, options=OPTIONS)
+
+    apart, together = mixed(0), mixed(120)
+    assert together.metrics["memorization"] == apart.metrics["memorization"]
+    for ours, theirs in zip(together.per_class, apart.per_class, strict=True):
+        assert ours["memorization_control"] == theirs["memorization_control"] < 1
+    assert any("120 of the 620 reference images are training images" in text for text in together.warnings)
+    assert not any("are training images" in text for text in apart.warnings)
+
+
+def test_a_reference_of_training_images_has_no_control(training_rest: Arrays, good_fake: Arrays) -> None:
+    real, fake = ((images[labels < 2], labels[labels < 2]) for images, labels in (training_rest, good_fake))
+    report = evaluate(real, fake, flat, "balance,memorization", train=real, options=OPTIONS)
+    assert report.metrics["memorization_control"] is None
+    assert report.metrics["memorization"] is not None
+    assert "conditional_accuracy_real" not in report.metrics
+    assert any("120 of the 120 reference images are training images" in text for text in report.warnings)
+
+
+def test_the_ceiling_is_over_the_classes_that_were_made(
+    held_out: Arrays, good_fake: Arrays, training_rest: Arrays
+) -> None:
+    def of(images: Arrays, classes: int) -> Arrays:
+        return images[0][images[1] < classes], images[1][images[1] < classes]
+
+    train = of(training_rest, 2)
+    swapped = train[0], np.where(train[1] == 1, 0, 1)  # nothing of the classes is recognised
+    report = evaluate(
+        of(held_out, 3), of(good_fake, 1), flat, "balance", train=swapped, allow_missing=True, options=OPTIONS
+    )
+    rows = {row["name"]: row["conditional_accuracy_real"] for row in report.per_class}
+    assert rows["2"] is None
+    assert report.metrics["conditional_accuracy_real"] == rows["0"]
+
+
+def test_every_source_is_brought_to_the_resolution_asked_for(held_out: Arrays, good_fake: Arrays) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def looking(images: np.ndarray) -> np.ndarray:
+        seen.append(images.shape[2:])
+        return images.reshape(len(images), -1)[:, :8] / 255
+
+    doubled = good_fake[0].repeat(2, axis=2).repeat(2, axis=3), good_fake[1]
+    report = evaluate(held_out, doubled, looking, "fid", resolution=16, options=OPTIONS)
+    assert set(seen) == {(16, 16)}
+    assert report.settings["resolution"] == {"real": 16, "fake": 16}
+    beside = evaluate(held_out, doubled, flat_of_any, "fid", options=OPTIONS)
+    assert any("16 pixels wide, generated ones 32" in text for text in beside.warnings)
+    with pytest.raises(InputError, match="17"):
+        evaluate(held_out, doubled, flat, "fid", resolution=17, options=OPTIONS)
+
+
+def flat_of_any(images: np.ndarray) -> np.ndarray:
+    return images.mean(axis=(1, 2))[:, :8] / 255
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"seed": -1}, "seed is -1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"metrics": 3}, "metrics is 3"),
+        ({"train_counts": [1] * 9 + ["x"]}, "has x for class '9'"),
+        ({"train_counts": [1] * 9 + [float("nan")]}, "has nan for class '9'"),
+        ({"train_counts": [1] * 9 + [float("inf")]}, "has inf for class '9'"),
+    ],
+)
+def test_numbers_that_cannot_be_measured_with_are_named(
+    changed: dict[str, Any], named: str, held_out: Arrays, good_fake: Arrays
+) -> None:
+    with pytest.raises(InputError, match=named):
+        evaluate(held_out, good_fake, flat, **{"metrics": "ifid", **changed})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("k", 0), ("kid_subset_size", 1), ("kid_subsets", 0), ("replicates", -1), ("seed", -1), ("k", 2.5)],
+)
+def test_options_that_cannot_be_measured_with_are_named(option: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{option} is {value}"):
+        EvaluationOptions(**{option: value})

@@ -84,24 +84,58 @@ def test_term_agrees_with_the_exact_norms_after_warm_up_and_resumes() -> None:
     assert term.statistics()["norm_max"] == pytest.approx(float(spectral_norms(params).max()), rel=1e-3)
 
 
-def test_many_classes_give_the_same_norms_vectors_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    K = 1500
+def plain_iteration(P: torch.Tensor, v: torch.Tensor, iterations: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Norm and right vector of one matrix [g, h] by the textbook's power iteration."""
+    for _ in range(iterations):
+        u = torch.nn.functional.normalize(P.detach() @ v, dim=0)
+        new = P.detach().T @ u
+        v = new / new.norm() if new.norm() > 0 else v
+    return u @ P @ v, v
+
+
+@pytest.mark.parametrize("block", [1, 7 * 48, 1 << 19])
+def test_blocks_give_the_norms_vectors_and_gradients_of_one_matrix_at_a_time(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    K = 15
+    monkeypatch.setattr(group_spectral, "_BLOCK", block)
     g = torch.Generator().manual_seed(4)
-    start = torch.randn(K, 48, dtype=torch.float64, generator=g)
-    start[7] = 0  # no direction yet: its vectors and its gradient must stay finite
-    start[9].view(6, 8)[:, 3] = 0  # nothing of this column is left in the vectors
-    found = []
-    for many in (1024, 10**9):
-        monkeypatch.setattr(group_spectral, "_MANY", many)
-        params = start.clone().requires_grad_()
-        term = GroupSpectral(lambda params=params: [params], [1 + k % 100 for k in range(K)], iterations=3)  # type: ignore[misc]
-        losses = [term.generator_loss(step_batch()) for _ in range(2)]
-        assert losses[1] is not None
-        losses[1].backward()  # type: ignore[no-untyped-call]
-        assert params.grad is not None
-        found.append((losses[1].detach(), term.get_buffer("v0").clone(), params.grad))
-    for fast, plain in zip(*found, strict=True):
-        torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-12)
+    start = torch.randn(3, K, 48, dtype=torch.float64, generator=g)
+    start[0, 7] = 0  # no direction yet: its vectors and its gradient must stay finite
+    start[1, 9].view(6, 8)[:, 3] = 0  # nothing of this column is left in the vectors
+    layers = list(start.clone().requires_grad_().unbind())  # iterated together
+    for layer in layers:
+        layer.retain_grad()
+    term = GroupSpectral(lambda: layers, [1 + k for k in range(K)], iterations=3)
+    first = [term.get_buffer(f"v{index}").clone() for index in range(3)]
+    losses = [term.generator_loss(step_batch()) for _ in range(2)]
+    assert losses[1] is not None
+    losses[1].backward()  # type: ignore[no-untyped-call]
+
+    expected = start.clone().requires_grad_()
+    found = [
+        [plain_iteration(P.view(6, 8), v, 33) for P, v in zip(layer, vectors, strict=True)]
+        for layer, vectors in zip(expected, first, strict=True)
+    ]
+    norms = [torch.stack([norm for norm, _ in row]) for row in found]
+    loss = group_spectral_loss(list(expected), [1 + k for k in range(K)], norms=norms)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(losses[1], loss, rtol=1e-9, atol=1e-12)
+    for index, layer in enumerate(layers):
+        vectors = torch.stack([v for _, v in found[index]])
+        torch.testing.assert_close(term.get_buffer(f"v{index}"), vectors, rtol=1e-9, atol=1e-12)
+        assert expected.grad is not None
+        torch.testing.assert_close(layer.grad, expected.grad[index], rtol=1e-9, atol=1e-12)
+
+
+def test_iterated_norms_say_that_they_have_no_second_derivative() -> None:
+    params = torch.randn(3, 12, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    (gradient,) = torch.autograd.grad(spectral_norms(params, 5).square().sum(), params, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+    exact = spectral_norms(params).square().sum()
+    (gradient,) = torch.autograd.grad(exact, params, create_graph=True)
+    gradient.sum().backward()  # the exact norms have one
 
 
 def test_the_start_of_the_iterations_is_fixed_and_draws_nothing() -> None:
