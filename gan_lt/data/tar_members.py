@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gan_lt.data.labelling import is_legible
 from gan_lt.errors import InputError
 
 _BLOCK = 512
@@ -174,7 +176,7 @@ class TarMembers:
             raise InputError(
                 f"{self._shown}: the name of the entry at byte {at}, {name!r:.80}, is not UTF-8: make it again"
             ) from None
-        if len(text) > _MAX_NAME or not text.isprintable():
+        if len(text) > _MAX_NAME or not is_legible(text):
             raise InputError(
                 f"{self._shown}: the name of the entry at byte {at}, {text!r:.80}, is longer than {_MAX_NAME} letters or has "
                 "some that can't be printed: make it again"
@@ -189,7 +191,7 @@ class TarMembers:
             raise InputError(
                 f"{self._shown}: entry {name!r:.200} points outside the shard: make it again with relative names"
             )
-        return name.removeprefix("./")
+        return posixpath.normpath(name)
 
     def _damaged(self, at: int) -> InputError:
         if at == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import tarfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from gan_lt.data import open_image_set
 from gan_lt.data.tar_members import TarMembers
 from gan_lt.errors import InputError
-from tests.data.shard_files import Files, labelled, png, refused, write_shard
+from tests.data.shard_files import LEGIBLE, Files, labelled, png, refused, write_shard
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 
@@ -90,6 +91,12 @@ def test_tars_joined_end_to_end_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "a.tar", "shard a.tar goes on behind its end mark", "give both")
 
 
+@pytest.mark.parametrize("name", [*LEGIBLE, "././b//0.png"])
+def test_names_with_blanks_and_emoji_and_odd_spellings(tmp_path: Path, name: str) -> None:
+    path = write_shard(tmp_path / "a.tar", {f"a/{name}": png(0), "b/1.png": png(1)}, tarfile.PAX_FORMAT)
+    assert set(open_image_set(path).ids) == {f"a.tar/{posixpath.normpath('a/' + name)}", "a.tar/b/1.png"}
+
+
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
     for kind, words in (
         (tarfile.SYMTYPE, "a symbolic link"),
@@ -105,7 +112,7 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
         refused(tmp_path / "a.tar", "'link.png'", words, "plain files")
     for name in ("../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png", "C:/x.png"):
         refused(write_shard(tmp_path / "a.tar", {name: b"x"}), "outside the shard")
-    for name in ("\n.png", "\x01.png", "x" * 1100 + ".png"):
+    for name in ("\n.png", "\x01.png", "\u2028.png", "\u202egnp.png", "x" * 1100 + ".png"):
         refused(write_shard(tmp_path / "a.tar", {name: b"x"}, tarfile.PAX_FORMAT), "shard a.tar", "printed")
 
 
