@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,28 @@ def test_tars_joined_end_to_end_are_refused(tmp_path: Path) -> None:
     assert len(open_image_set(tmp_path / "a.tar")) == 2
     (tmp_path / "a.tar").write_bytes(whole * 2)
     refused(tmp_path / "a.tar", "shard a.tar goes on behind its end mark", "give both")
+    for zeros in (2**16 + 512, 2**21 + 1024):
+        (tmp_path / "a.tar").write_bytes(whole + bytes(zeros) + whole)
+        refused(tmp_path / "a.tar", "shard a.tar goes on behind its end mark", "give both")
+
+
+def test_a_long_tail_of_zeros_is_looked_through_quickly(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.tar", labelled(2))
+    os.truncate(path, 2**29)  # a file system keeps no room for them
+    begin = time.process_time()
+    assert len(open_image_set(path)) == 2
+    assert time.process_time() - begin < 5
+
+
+def test_images_beside_class_folders_are_named(tmp_path: Path) -> None:
+    """They have no label; left out in silence, they would be missed."""
+    files = {"a/0.png": png(0), "b/0.png": png(1), "stray.png": png(2), "other.png": png(3)}
+    refused(
+        write_shard(tmp_path / "a.tar", files),
+        "2 images have no label",
+        "a.tar/stray.png",
+        "a folder a class",
+    )
 
 
 @pytest.mark.parametrize("name", [*LEGIBLE, "././b//0.png"])

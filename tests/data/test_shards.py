@@ -122,6 +122,19 @@ def test_patterns_choose_shards(tmp_path: Path) -> None:
     assert len(open_image_set(f"{tmp_path}/set/{{{every}}}.tar")) == 24
 
 
+def test_brackets_in_the_name_of_a_folder_or_shard_are_letters(tmp_path: Path) -> None:
+    for shard in range(2):
+        write_shard(tmp_path / "d[1]" / f"t-{shard}.tar", labelled(2, start=2 * shard))
+        write_shard(tmp_path / "d1" / f"x[{shard}].tar", labelled(3, start=3 * shard))
+        write_shard(tmp_path / "d1" / f"y{shard}.tar", labelled(1, start=shard))
+    assert len(open_image_set(tmp_path / "d[1]" / "t-{0..1}.tar")) == 4
+    assert len(open_image_set(tmp_path / "d[1]" / "t-*.tar")) == 4
+    assert len(open_image_set(tmp_path / "d1" / "x[{0,1}].tar")) == 6
+    assert len(open_image_set(tmp_path / "d1" / "y[01].tar")) == 2
+    assert len(open_image_set(tmp_path / "d[0-9]" / "y*.tar")) == 2
+    refused(tmp_path / "d[1]" / "t-{0..2}.tar", "t-2.tar is not there")
+
+
 def test_several_images_in_a_sample(tmp_path: Path) -> None:
     files = {"a.jpg.txt": b"", "a.png": png(1), "a.seg.png": png(2), "a.cls": b"0", "a.npy": b"x"}
     images = open_image_set(write_shard(tmp_path / "a.tar", files))
