@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Protocol, TypeVar
 
 import numpy as np
@@ -138,7 +139,7 @@ class EncodedPixels:
 
     def _decode_one(self, position: int) -> Uint8Array:
         with open_image(self.files, position) as stream:
-            return decode_image(stream, self.files.where(position), self.resolution, self.channels)
+            return decode_image(stream, partial(self.files.where, position), self.resolution, self.channels)
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def scan_headers(files: ImageFiles, n: int) -> ScannedHeaders:
         for position in span:
             try:
                 with open_image(files, position, header=True) as stream:
-                    header = read_header(stream, files.where(position))
+                    header = read_header(stream, partial(files.where, position))
             except CorruptImageError as error:
                 scanned.corrupt[position] = error
             else:
@@ -180,7 +181,7 @@ def open_image(files: ImageFiles, position: int, *, header: bool = False) -> IO[
     except MemoryError:
         raise
     except Exception as error:  # decompressors raise many types for damaged entries
-        raise corrupt_image(files.where(position), error) from error
+        raise corrupt_image(partial(files.where, position), error) from error
 
 
 def in_threads(work: Callable[[range], _Result], n: int, threads: int | None = None) -> Iterable[_Result]:

@@ -15,7 +15,7 @@ from gan_lt.data.labelling import is_legible
 from gan_lt.errors import InputError
 
 _BLOCK = 512
-_ZEROS = bytes(2**20)
+_ZEROS = bytes(2**18)
 _WINDOW = 8 * _BLOCK  # read at once: small members share a read with their headers
 _MAX_NAME, _MAX_PAX = 1024, 2**20
 _REGULAR, _FOLDER = (b"0", b"\0", b"7"), b"5"
