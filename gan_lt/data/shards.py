@@ -16,9 +16,10 @@ from gan_lt.data.decoding import IMAGE_SUFFIXES
 from gan_lt.data.folder import CHECKSUM_BYTES
 from gan_lt.data.image_set import require_class_names
 from gan_lt.data.labelling import LabelledNames, folder_around, natural_key
-from gan_lt.data.pixels import IndexArray, in_threads
+from gan_lt.data.pixels import IndexArray
 from gan_lt.data.shard_samples import Samples, read_samples
 from gan_lt.data.stretch import open_stretch, read_stretch
+from gan_lt.data.threads import in_threads
 from gan_lt.errors import InputError
 
 
