@@ -1,9 +1,10 @@
-"""What a large set costs before its first batch: `python -m benchmarks.large_data [--images N] [--form zip|shards|list]`.
+"""What a large set costs: `python -m benchmarks.large_data [--images N] [--form zip|shards|list] [--epoch]`.
 
 Writes N small JPEG files as a zip, as shards or as a folder with a list, opens them in a process of its own without
-keeping them decoded, draws 20 batches with 2 workers, and prints a JSON line a form: seconds to open, MiB by which
-resident memory grew, in the end and at most, MiB that a worker has for itself, images a second. The files are in the
-page cache.
+keeping them decoded, draws 20 batches with 2 workers (with --epoch as many as there are images: a worker copies what
+it touches of that which it shares), and prints a JSON line a form: seconds to open, MiB by which resident memory
+grew, in the end and at most, MiB that a worker has for itself after 20 batches and after all, images a second. The
+files are in the page cache.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main() -> int:
         "--images", type=int, default=115_846, metavar="N", help="images (ImageNet-LT's 115,846)"
     )
     parser.add_argument("--form", choices=FORMS, help="this form alone")
+    parser.add_argument("--epoch", action="store_true", help="draw as many images as there are")
     options = parser.parse_args()
     print(f"{cpu_name()}, {options.images:,} images of {SIZE}x{SIZE} in {CLASSES:,} classes")
     for form in (options.form,) if options.form else FORMS:
@@ -46,7 +48,7 @@ def main() -> int:
             path = write_set(Path(folder), form, options.images)
             # a fresh process, so that what one form leaves in memory is not counted for the next
             context = multiprocessing.get_context("spawn")
-            process = context.Process(target=measure, args=(path, form))
+            process = context.Process(target=measure, args=(path, form, options.epoch))
             process.start()
             process.join()
             if process.exitcode:
@@ -90,7 +92,7 @@ def write_set(folder: Path, form: str, n: int) -> Path:
     return folder / "list.txt"
 
 
-def measure(path: Path, form: str) -> None:
+def measure(path: Path, form: str, epoch: bool) -> None:
     """Open the set and draw batches; print the figures."""
     from gan_lt.data import BatchLoader, open_image_set, opening, sampler_for
 
@@ -108,14 +110,18 @@ def measure(path: Path, form: str) -> None:
     for _ in range(BATCHES):
         next(loader)
     rate = BATCH * BATCHES / (time.perf_counter() - begin)
-    workers = [private(process.pid or 0) for process in multiprocessing.active_children()]
+    begun = private_of_workers()
+    for _ in range(-(-len(images) // BATCH) - BATCHES if epoch else 0):
+        next(loader)
+    drawn = private_of_workers()
     loader.close()
     found = {
         "form": form,
         "open_s": round(opened, 1),
         "grown_mib": round(kept),
         "peak_grown_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before),
-        "worker_mib": round(max(workers)),
+        "worker_mib": round(begun),
+        "worker_mib_in_the_end": round(drawn),
         "images_per_s": round(rate),
     }
     print(json.dumps(found), flush=True)
@@ -125,6 +131,11 @@ def resident() -> float:
     """Resident memory of this process in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
+
+
+def private_of_workers() -> float:
+    """The most that a loading process has for itself, in MiB."""
+    return max(private(process.pid or 0) for process in multiprocessing.active_children())
 
 
 def private(pid: int) -> float:

@@ -80,8 +80,8 @@ def readers(place: Path) -> dict[str, Reader]:
         return Generator.from_pretrained(folder)
 
     def image(data: bytes) -> object:
-        read_header(io.BytesIO(data), "image")
-        return decode_image(io.BytesIO(data), "image", 8, 3), decode_image(io.BytesIO(data), "image", None, 1)
+        read_header(io.BytesIO(data), lambda: "image")
+        return [decode_image(io.BytesIO(data), lambda: "image", *to) for to in ((8, 3), (None, 1))]
 
     write_synthetic_set(generator, plan_per_class(generator, 2), place / "set")
     manifest = (place / "set" / "manifest.json").read_bytes()

@@ -54,6 +54,9 @@ def generate_parser(prog: str = "generate.py") -> argparse.ArgumentParser:
     _add_selection(parser.add_argument_group("selection: refused images are replaced by others"))
     files = parser.add_argument_group("files")
     files.add_argument(
+        "--data-root", metavar="DIR", type=Path, help="where a list's paths start; where a copy of CIFAR lies"
+    )
+    files.add_argument(
         "--format", choices=("folder", "zip", "webdataset"), default="folder", help="what to write (folder)"
     )
     files.add_argument(
@@ -112,7 +115,7 @@ def _generate(args: argparse.Namespace, ranks: Ranks) -> int:
     encoding = Encoding(args.image_format, args.quality)
     generator, digest = load_generator(args.network)
     generator.to(ranks.device(args.device))
-    data = None if args.top_up is None else _open(args.top_up, "--top-up", generator)
+    data = None if args.top_up is None else _open(args.top_up, "--top-up", args, generator)
     selection = _selection(args, generator, data)
     plan = _plan(args, generator, data, selection)
     progress = images_progress(console)
@@ -153,10 +156,10 @@ def _generate(args: argparse.Namespace, ranks: Ranks) -> int:
         # a process that waits for another one learns from the broken connection that both are to stop
         if isinstance(error, RuntimeError) and not (stop.requested and ranks.size > 1):
             raise
-        if ranks.leads and unfinished_path(args.outdir).exists():
+        work = unfinished_path(args.outdir)
+        if ranks.leads and work.exists():
             console.print(
-                f"stopped; what is made lies in {unfinished_path(args.outdir)}, the same command goes on from there",
-                soft_wrap=True,
+                f"stopped; what is made lies in {work}, the same command goes on from there", soft_wrap=True
             )
         raise KeyboardInterrupt from None
     finally:
@@ -191,14 +194,20 @@ def _require_combinations(args: argparse.Namespace) -> None:
         raise InputError(f"--shard-images: {args.shard_images} goes with --format webdataset only")
     if args.train_data is not None and not (args.drop_copies or args.drop_duplicates):
         raise InputError("--train-data: goes with --drop-copies or --drop-duplicates")
+    if args.data_root is not None and args.top_up is None and args.train_data is None:
+        raise InputError(f"--data-root: {args.data_root} goes with --top-up or --train-data only")
 
 
-def _open(spec: str, option: str, generator: Generator) -> ImageSet:
+def _open(spec: str, option: str, args: argparse.Namespace, generator: Generator) -> ImageSet:
     from gan_lt.data import open_image_set
 
     # of the network's own size: images of any size can be counted, copied and compared with
     return open_image_set(
-        spec, resolution=max(generator.resolution, 8), channels=generator.img_channels, option=option
+        spec,
+        resolution=max(generator.resolution, 8),
+        channels=generator.img_channels,
+        data_root=args.data_root,
+        option=option,
     )
 
 
@@ -237,7 +246,7 @@ def _selection(args: argparse.Namespace, generator: Generator, data: ImageSet | 
         return None  # the plan refuses it
     training = data
     if args.train_data is not None:
-        training = _open(args.train_data, "--train-data", generator)
+        training = _open(args.train_data, "--train-data", args, generator)
     return Selection(
         keep_best=args.keep_best,
         score=args.score,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import io
+import lzma
 import struct
 import zipfile
 import zlib
@@ -27,8 +28,9 @@ from gan_lt.data.stretch import open_stretch, read_stretch
 from gan_lt.errors import InputError
 
 _BOMB_RATIO, _BOMB_BYTES = 1000, 2**20  # an entry over both is refused
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
-_ENCRYPTED = -1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_OTHER_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
+_LZMA_MEMORY = 2**28  # bytes; an entry may ask for 4 GiB
 _UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error)
 
 
@@ -46,16 +48,10 @@ class ZipFiles:
         self._headers = np.array([entry.header_offset for entry in entries], dtype=np.int64)
         self._sizes = np.array([(entry.compress_size, entry.file_size) for entry in entries], dtype=np.int64)
         self._checksums = np.array([entry.CRC for entry in entries], dtype=np.uint32)
-        self._methods = np.array([_method(entry) for entry in entries], dtype=np.int32)
+        self._methods = np.array([entry.compress_type for entry in entries], dtype=np.int32)
 
     def open(self, position: int, *, header: bool = False) -> IO[bytes]:
         method = int(self._methods[position])
-        if method not in _METHODS:
-            raise zipfile.BadZipFile(
-                "encrypted"
-                if method == _ENCRYPTED
-                else f"compressed by method {method}, which is not read here"
-            )
         compressed, size = self._sizes[position].tolist()
         start = self._data_start(int(self._headers[position]))
         if header and method == zipfile.ZIP_STORED:
@@ -66,6 +62,8 @@ class ZipFiles:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
         elif method == zipfile.ZIP_BZIP2:
             data = bz2.BZ2Decompressor().decompress(data, size + 1)
+        elif method == zipfile.ZIP_LZMA:
+            data = _unpack_lzma(data, size + 1)
         if len(data) != size or zlib.crc32(data) != self._checksums[position]:
             raise zipfile.BadZipFile("bad CRC-32 or length")
         return io.BytesIO(data)
@@ -86,8 +84,12 @@ class ZipFiles:
         return header + 30 + int(name_length) + int(extra_length)
 
 
-def _method(entry: zipfile.ZipInfo) -> int:
-    return _ENCRYPTED if entry.flag_bits & 1 else entry.compress_type
+def _unpack_lzma(data: bytes, most: int) -> bytes:
+    """Up to ``most`` bytes of an entry: two of version, the length of the properties, these, and the stream."""
+    length = int.from_bytes(data[2:4], "little")
+    unknown_size = b"\xff" * 8  # with properties and size in front it is an .lzma file
+    unpacking = lzma.LZMADecompressor(lzma.FORMAT_ALONE, _LZMA_MEMORY)
+    return unpacking.decompress(data[4 : 4 + length] + unknown_size + data[4 + length :], most)
 
 
 def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
@@ -97,7 +99,8 @@ def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
 
     Raises:
         InputError: not a zip; a name that leaves the zip ("..", absolute) or stands there twice; an entry
-            that expands more than 1000 times and to more than 1 MiB; no labels, or labels that don't fit.
+            that expands more than 1000 times and to more than 1 MiB; an image that is encrypted or compressed in a way
+            that is not read; no labels, or labels that don't fit.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -113,6 +116,7 @@ def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
     for entry in images:
         if not 0 <= entry.header_offset <= end or entry.compress_size > end or entry.file_size >= 2**62:
             raise InputError(f"{shown}: entry {entry.filename!r} lies outside the file: make the zip again")
+        _require_readable(entry, shown)
     return ZipFiles(path, labelled.names, images, shown), labelled
 
 
@@ -152,6 +156,20 @@ def _require_safe(entries: list[zipfile.ZipInfo], shown: str) -> None:
                 f"{shown}: entry {name!r} expands from {entry.compress_size} to {entry.file_size} bytes, "
                 f"more than {_BOMB_RATIO} times: not an honest image, remove it"
             )
+
+
+def _require_readable(entry: zipfile.ZipInfo, shown: str) -> None:
+    """What a zip's maker chose for all of its images is no damage of one."""
+    if entry.flag_bits & 1:
+        raise InputError(
+            f"{shown}: image {entry.filename} is encrypted: make the zip again without a password"
+        )
+    method = entry.compress_type
+    if method not in _METHODS:
+        called = _OTHER_METHODS.get(method, f"the unknown method {method}")
+        raise InputError(
+            f"{shown}: image {entry.filename} is compressed by {called}: make the zip again with deflate or stored"
+        )
 
 
 def _description(names: list[str], entries: set[str]) -> str | None:

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from gan_lt.data.image_set import ImageSet
-from gan_lt.data.pixels import Uint8Array, in_threads
+from gan_lt.data.pixels import Uint8Array
+from gan_lt.data.threads import in_threads
 from gan_lt.errors import InputError
 
 _BLOCK = 1024  # images decoded and encoded at a time, so memory does not grow with the set

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
@@ -16,6 +17,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 MAX_PIXELS = 2**28
 MIN_RESOLUTION, MAX_RESOLUTION = 8, 1024
+
+Where = Callable[[], str]  # asked only where something is wrong: workers share names that they don't touch
 
 _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -47,12 +50,12 @@ def require_resolution(resolution: int, option: str = "--resolution") -> int:
     return resolution
 
 
-def read_header(stream: IO[bytes], where: str) -> ImageHeader:
+def read_header(stream: IO[bytes], where: Where) -> ImageHeader:
     """Size and colour of an encoded image, decoding no pixels.
 
     Args:
         stream: the encoded image, seekable.
-        where: how messages name the file.
+        where: gives how messages name the file.
 
     Raises:
         CorruptImageError: it is not an image that Pillow knows.
@@ -65,7 +68,7 @@ def read_header(stream: IO[bytes], where: str) -> ImageHeader:
             raise corrupt_image(where, error) from error
 
 
-def decode_image(stream: IO[bytes], where: str, resolution: int | None, channels: int) -> NDArray[np.uint8]:
+def decode_image(stream: IO[bytes], where: Where, resolution: int | None, channels: int) -> NDArray[np.uint8]:
     """Decode one image to uint8 ``[channels, H, W]``.
 
     A photograph is first turned upright by its EXIF orientation. With a ``resolution`` the largest centred
@@ -101,21 +104,21 @@ def reshape_images(images: NDArray[np.uint8], resolution: int | None, channels: 
     return shaped[:, None] if channels == 1 else np.ascontiguousarray(shaped.transpose(0, 3, 1, 2))
 
 
-def corrupt_image(where: str, error: BaseException) -> CorruptImageError:
+def corrupt_image(where: Where, error: BaseException) -> CorruptImageError:
     reason = " ".join((str(error) or type(error).__name__).split())
     if isinstance(error, UnidentifiedImageError):
         reason = "not an image that can be read"
     return CorruptImageError(
-        f"{where} is corrupt ({reason}): repair or remove it, or pass --skip-corrupt to leave such images out"
+        f"{where()} is corrupt ({reason}): repair or remove it, or pass --skip-corrupt to leave such images out"
     )
 
 
-def _open(stream: IO[bytes], where: str) -> Image.Image:
+def _open(stream: IO[bytes], where: Where) -> Image.Image:
     try:
         image = Image.open(stream)
     except Image.DecompressionBombError as error:
         raise InputError(
-            f"{where} has too many pixels ({error}): images may have up to {MAX_PIXELS}, remove or shrink it"
+            f"{where()} has too many pixels ({error}): images may have up to {MAX_PIXELS}, remove or shrink it"
         ) from error
     except MemoryError:
         raise
@@ -124,7 +127,7 @@ def _open(stream: IO[bytes], where: str) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise InputError(
-            f"{where} is {image.width}x{image.height}, more than {MAX_PIXELS} pixels: remove or shrink it"
+            f"{where()} is {image.width}x{image.height}, more than {MAX_PIXELS} pixels: remove or shrink it"
         )
     return image
 
@@ -141,17 +144,17 @@ def _is_colour(image: Image.Image) -> bool:
     return image.mode not in _GRAY_MODES
 
 
-def _to_eight_bits(image: Image.Image, channels: int, where: str) -> Image.Image:
+def _to_eight_bits(image: Image.Image, channels: int, where: Where) -> Image.Image:
     mode = "L" if channels == 1 else "RGB"
     if image.mode in _SIXTEEN_BIT_MODES:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise InputError(
-                f"{where} has integer pixels outside 0..65535: save it with 8 or 16 bits a channel"
+                f"{where()} has integer pixels outside 0..65535: save it with 8 or 16 bits a channel"
             )
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     elif image.mode == "F":
-        raise InputError(f"{where} has floating-point pixels: save it with 8 or 16 bits a channel")
+        raise InputError(f"{where()} has floating-point pixels: save it with 8 or 16 bits a channel")
     elif image.mode in _ALPHA_MODES or "transparency" in image.info:
         over = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_lt.data.labelling import LabelledNames, is_image_name, labels_from_folders, labels_from_json
-from gan_lt.data.pixels import IndexArray, in_threads
+from gan_lt.data.pixels import IndexArray
+from gan_lt.data.threads import in_threads
 from gan_lt.errors import InputError
 
 CHECKSUM_BYTES = 2**30  # folders up to this size have their files' contents in the fingerprint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -40,6 +41,21 @@ def is_image_name(name: str) -> bool:
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+# They turn the letters behind them round, also those of a message that names the file.
+_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def is_legible(name: str) -> bool:
+    """Whether a name can stand in one line of a message: no control characters, line ends or surrogates.
+
+    Every blank is legible, and so is what joins letters or emoji: macOS writes U+202F into the names of screenshots.
+    """
+    if name.isprintable():
+        return True
+    categories = {unicodedata.category(letter) for letter in name}
+    return categories.isdisjoint(("Cc", "Cs", "Zl", "Zp")) and _OVERRIDES.isdisjoint(name)
 
 
 def folder_around(paths: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from gan_lt.data.folder import FolderFiles
 from gan_lt.data.image_set import require_class_names
-from gan_lt.data.labelling import LabelledNames, in_class_order, is_image_name
+from gan_lt.data.labelling import LabelledNames, in_class_order, is_image_name, is_legible
 from gan_lt.errors import InputError
 
 _SUFFIXES = (".txt", ".json")
@@ -74,7 +75,7 @@ def _lines(text: str, shown: str) -> dict[str, int]:
             raise InputError(
                 f"{shown}: line {number}, {line.strip()!r:.100}, is not a path and a class index (0, 1, ...)"
             )
-        _add(label_of, parts[0], int(parts[1]), f"{shown}: line {number}")
+        _add(label_of, parts[0].lstrip(" \t"), int(parts[1]), f"{shown}: line {number}")
     return label_of
 
 
@@ -136,14 +137,15 @@ def _category_names(document: dict[str, Any], shown: str) -> dict[int, str]:
 
 
 def _add(label_of: dict[str, int], path: str, label: int, where: str) -> None:
-    name = path.replace("\\", "/").removeprefix("./")
-    if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
-        raise InputError(
-            f"{where}: {path!r:.200} leads out of the folder of images: write paths relative to it"
-        )
-    if len(name) > _MAX_NAME or not name.isprintable():
+    if len(path) > _MAX_NAME or not is_legible(path):
         raise InputError(
             f"{where}: {path!r:.100} is longer than {_MAX_NAME} letters or has some that can't be printed: correct it"
+        )
+    slashed = path.replace("\\", "/")
+    name = posixpath.normpath(slashed)  # one image has one name, however it is written
+    if name.startswith("/") or name[1:2] == ":" or ".." in slashed.split("/"):
+        raise InputError(
+            f"{where}: {path!r:.200} leads out of the folder of images: write paths relative to it"
         )
     if not is_image_name(name):
         raise InputError(f"{where}: {path!r:.200} is not called as an image (.png, .jpg, .webp ...)")

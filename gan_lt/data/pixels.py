@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import time
 import zlib
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import IO, Protocol, TypeVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gan_lt.data.decoding import CorruptImageError, corrupt_image, decode_image, read_header
+from gan_lt.data.threads import Pace, in_threads
 
 Uint8Array = NDArray[np.uint8]
 IndexArray = NDArray[np.int64]
-
-# Threads take turns at Python's lock: where an image takes less than this they are slower than one of them alone. A
-# time, because the size of the files says more than that of the images made of them, and is not known here.
-_WORTH_A_THREAD = 0.35e-3  # seconds an image
-_HAND_OVER = 10e-3  # seconds of work a thread takes at a time: enough beside what handing it over costs
-_CHUNK = 64
-_MOST_CHUNKS = 2**14  # all are queued at once, and each takes 2 kB
-_TRIED = 8
-_Result = TypeVar("_Result")
 
 
 class PixelSource(Protocol):
@@ -88,6 +77,7 @@ class EncodedPixels:
     positions: IndexArray
     resolution: int
     channels: int
+    pace: Pace = field(default_factory=Pace, repr=False, compare=False)
 
     @property
     def in_memory(self) -> bool:
@@ -107,7 +97,7 @@ class EncodedPixels:
         return np.delete(pixels, bad, axis=0) if bad.size else pixels, bad, [error for _, error in corrupt]
 
     def take(self, indices: IndexArray) -> EncodedPixels:
-        return EncodedPixels(self.files, self.positions[indices], self.resolution, self.channels)
+        return EncodedPixels(self.files, self.positions[indices], self.resolution, self.channels, self.pace)
 
     def stamps(self) -> NDArray[np.uint64]:
         return self.files.stamps(self.positions)
@@ -130,7 +120,7 @@ class EncodedPixels:
             return corrupt
 
         found = []
-        for corrupt in in_threads(decode, len(indices), threads):
+        for corrupt in in_threads(decode, len(indices), threads, self.pace):
             found.extend(corrupt)
             if stop and found:
                 break
@@ -138,7 +128,7 @@ class EncodedPixels:
 
     def _decode_one(self, position: int) -> Uint8Array:
         with open_image(self.files, position) as stream:
-            return decode_image(stream, self.files.where(position), self.resolution, self.channels)
+            return decode_image(stream, partial(self.files.where, position), self.resolution, self.channels)
 
 
 @dataclass(frozen=True)
@@ -161,7 +151,7 @@ def scan_headers(files: ImageFiles, n: int) -> ScannedHeaders:
         for position in span:
             try:
                 with open_image(files, position, header=True) as stream:
-                    header = read_header(stream, files.where(position))
+                    header = read_header(stream, partial(files.where, position))
             except CorruptImageError as error:
                 scanned.corrupt[position] = error
             else:
@@ -180,37 +170,4 @@ def open_image(files: ImageFiles, position: int, *, header: bool = False) -> IO[
     except MemoryError:
         raise
     except Exception as error:  # decompressors raise many types for damaged entries
-        raise corrupt_image(files.where(position), error) from error
-
-
-def in_threads(work: Callable[[range], _Result], n: int, threads: int | None = None) -> Iterable[_Result]:
-    """``work`` over ``range(n)`` in chunks, results in order. In this thread alone where others would not help."""
-    threads = threads if threads is not None else _usable_cores()
-    chunk = _CHUNK
-    done = 0
-    if threads > 1 and n > 1:
-        # the first image may have to load a decoder
-        for span in (range(1), range(1, min(1 + _TRIED, n))):
-            began = time.perf_counter()
-            result = work(span)
-            seconds = (time.perf_counter() - began) / len(span)
-            yield result
-        done = span.stop
-        threads = threads if seconds >= _WORTH_A_THREAD else 1
-        chunk = min(max(int(_HAND_OVER / max(seconds, 1e-6)), 1), _CHUNK)
-    chunk = max(chunk, -(-n // _MOST_CHUNKS))
-    spans = [range(start, min(start + chunk, n)) for start in range(done, n, chunk)]
-    threads = min(len(spans), threads)
-    if threads <= 1:
-        yield from map(work, spans)
-        return
-    with ThreadPoolExecutor(threads, thread_name_prefix="gan_lt-decode") as pool:
-        try:
-            yield from pool.map(work, spans)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _usable_cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16)
+        raise corrupt_image(partial(files.where, position), error) from error

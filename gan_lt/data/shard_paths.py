@@ -19,7 +19,7 @@ def shard_paths(path: Path, shown: str) -> tuple[Path, ...] | None:
     """The shards at ``path``, in natural order; None where it is no such thing.
 
     It may be a tar file; a folder with tar files, no sub-folders and no dataset.json; or a pattern ending in .tar, with
-    ``{000000..000009}``, ``{a,b}``, ``*`` or ``?``.
+    ``{000000..000009}``, ``{a,b}``, ``*``, ``?`` or ``[abc]``, of which what is there under the very name goes first.
 
     Raises:
         InputError: a shard of a pattern is not there, or none is; too many.
@@ -33,10 +33,13 @@ def shard_paths(path: Path, shown: str) -> tuple[Path, ...] | None:
         return None  # not there at all
     found: list[str] = []
     for pattern in _expanded(str(path), shown):
-        if any(character in pattern for character in "*?["):
-            found.extend(sorted(glob.glob(pattern), key=natural_key))
-        elif os.path.isfile(pattern):
+        folder, name = os.path.split(pattern)
+        known = os.path.isdir(folder)  # which then is meant itself, whatever it is called
+        if os.path.isfile(pattern):
             found.append(pattern)
+        elif glob.has_magic(name if known else pattern):
+            around = glob.escape(folder) if known else folder
+            found.extend(sorted(glob.glob(os.path.join(around, name)), key=natural_key))
         else:
             raise InputError(f"{shown}: shard {pattern} is not there: add it or correct the pattern")
     if not found:

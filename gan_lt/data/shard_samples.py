@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+
+import numpy as np
 
 from gan_lt.data.decoding import IMAGE_SUFFIXES
 from gan_lt.data.tar_members import Member, TarMembers
@@ -55,22 +57,34 @@ class _Shard:
     def __init__(self, members: TarMembers, number: int, name: str, where: str, samples: Samples) -> None:
         self.members, self.number, self.name, self.where = members, number, name, where
         self.samples = samples
-        self.seen: set[str] = set()
+        self.hashes = array("q")  # of the names, each of which takes ten times that
 
     def read(self) -> None:
-        visible = (
-            member for member in self.members if not _is_hidden(member.name) and not self._is_twice(member)
-        )
-        for key, group in groupby(visible, key=lambda member: _split(member.name)[0]):
+        for key, group in groupby(self._visible(), key=lambda member: _split(member.name)[0]):
             self._add(key, group)
+        hashes = np.frombuffer(self.hashes, dtype=np.int64)
+        hashes.sort()
+        again = hashes[1:][hashes[1:] == hashes[:-1]]
+        if again.size:
+            self._require_once(set(again.tolist()))
 
-    def _is_twice(self, member: Member) -> bool:
-        if member.name in self.seen:
-            raise InputError(
-                f"{self.where}: entry {member.name!r:.200} is there twice: make it again with one"
-            )
-        self.seen.add(member.name)
-        return False
+    def _visible(self) -> Iterator[Member]:
+        for member in self.members:
+            if not _is_hidden(member.name):
+                self.hashes.append(hash(member.name))
+                yield member
+
+    def _require_once(self, hashes: set[int]) -> None:
+        """Look again at the names with these hashes, which several names may share."""
+        seen: set[str] = set()
+        for member in self.members:
+            if hash(member.name) not in hashes or _is_hidden(member.name):
+                continue
+            if member.name in seen:
+                raise InputError(
+                    f"{self.where}: entry {member.name!r:.200} is there twice: make it again with one"
+                )
+            seen.add(member.name)
 
     def _add(self, key: str, group: Iterable[Member]) -> None:
         images: list[tuple[str, Member]] = []

@@ -16,9 +16,10 @@ from gan_lt.data.decoding import IMAGE_SUFFIXES
 from gan_lt.data.folder import CHECKSUM_BYTES
 from gan_lt.data.image_set import require_class_names
 from gan_lt.data.labelling import LabelledNames, folder_around, natural_key
-from gan_lt.data.pixels import IndexArray, in_threads
+from gan_lt.data.pixels import IndexArray
 from gan_lt.data.shard_samples import Samples, read_samples
 from gan_lt.data.stretch import open_stretch, read_stretch
+from gan_lt.data.threads import in_threads
 from gan_lt.errors import InputError
 
 
@@ -127,7 +128,7 @@ def _shard_names(paths: Sequence[Path]) -> list[str]:
 def _by_folder(
     samples: Samples, shard_names: Sequence[str], shown: str
 ) -> tuple[IndexArray, tuple[str, ...], IndexArray]:
-    """Positions, ordered by class, of the images that lie in a folder; the classes; their codes."""
+    """Positions of the images, ordered by class; the classes; their codes."""
     shards = np.frombuffer(samples.shards, dtype=np.int32).tolist()
     entries = [name[len(shard_names[shard]) + 1 :] for name, shard in zip(samples.names, shards, strict=True)]
     around = len(folder_around(entries))
@@ -135,6 +136,12 @@ def _by_folder(
     inside = [position for position, (_, slash, _) in enumerate(folders) if slash]
     if not inside:
         raise InputError(f"{shown} holds no labelled images: {_NEEDED}")
+    if len(inside) < len(folders):
+        first = next(position for position, (_, slash, _) in enumerate(folders) if not slash)
+        raise InputError(
+            f"{shown}: {len(folders) - len(inside)} images have no label and lie beside the folders that others are "
+            f"labelled by, the first is {samples.names[first]}: {_NEEDED}"
+        )
     class_names = tuple(sorted({folders[position][0] for position in inside}, key=natural_key))
     require_class_names(class_names, shown)
     by_class: dict[str, list[int]] = {name: [] for name in class_names}

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gan_lt.data.labelling import is_legible
 from gan_lt.errors import InputError
 
 _BLOCK = 512
-_PADDING = 2**16
+_ZEROS = bytes(2**18)
 _WINDOW = 8 * _BLOCK  # read at once: small members share a read with their headers
 _MAX_NAME, _MAX_PAX = 1024, 2**20
 _REGULAR, _FOLDER = (b"0", b"\0", b"7"), b"5"
@@ -123,10 +125,12 @@ class TarMembers:
 
     def _require_nothing_behind(self, end_mark: int) -> None:
         """Writers pad with zeros, to 10 KiB as a rule; anything else would be left out in silence."""
-        if any(self._bytes(end_mark, min(_PADDING, self._end - end_mark))):
-            raise InputError(
-                f"{self._shown} goes on behind its end mark at byte {end_mark}: tars are not joined end to end, give both"
-            )
+        self._file.seek(end_mark)
+        while block := self._file.read(len(_ZEROS)):
+            if not _ZEROS.startswith(block):
+                raise InputError(
+                    f"{self._shown} goes on behind its end mark at byte {end_mark}: tars are not joined end to end, give both"
+                )
 
     def _checked_size(self, header: bytes, at: int) -> int:
         said = self._number(header[148:156], 8, at)
@@ -174,7 +178,7 @@ class TarMembers:
             raise InputError(
                 f"{self._shown}: the name of the entry at byte {at}, {name!r:.80}, is not UTF-8: make it again"
             ) from None
-        if len(text) > _MAX_NAME or not text.isprintable():
+        if len(text) > _MAX_NAME or not is_legible(text):
             raise InputError(
                 f"{self._shown}: the name of the entry at byte {at}, {text!r:.80}, is longer than {_MAX_NAME} letters or has "
                 "some that can't be printed: make it again"
@@ -189,7 +193,7 @@ class TarMembers:
             raise InputError(
                 f"{self._shown}: entry {name!r:.200} points outside the shard: make it again with relative names"
             )
-        return name.removeprefix("./")
+        return posixpath.normpath(name)
 
     def _damaged(self, at: int) -> InputError:
         if at == 0:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from gan_lt.errors import InputError
+from gan_lt.locking import lock
 from gan_lt.sampling.ranks import Ranks
-
-if sys.platform != "win32":
-    import fcntl
 
 _REQUEST = "request.json"
 _MADE = "made.json"
 
 
 def unfinished_path(out: Path) -> Path:
-    """Where the set `out` lies until it is complete."""
+    """Where the set `out` lies until it is complete: beside what `out` links to, where it is a link."""
+    out = Path(os.path.realpath(out))
     return out.parent / f".{out.name}.partial"
 
 
@@ -44,8 +42,8 @@ def unfinished_set(
         InputError: `out` is there already, belongs to an unfinished set of another request, or is being written.
     """
     path = unfinished_path(out)
-    with ExitStack() as lock:
-        finished: list[int] | None = ranks.share(lambda: _begin(out, path, request, empty_folder_ok, lock))
+    with ExitStack() as held:
+        finished: list[int] | None = ranks.share(lambda: _begin(out, path, request, empty_folder_ok, held))
         if finished is not None:
             yield finished
             return
@@ -65,14 +63,23 @@ def remember_made(path: Path, made: Sequence[int]) -> None:
 
 
 def _begin(
-    out: Path, path: Path, request: dict[str, Any], empty_folder_ok: bool, lock: ExitStack
+    out: Path, path: Path, request: dict[str, Any], empty_folder_ok: bool, held: ExitStack
 ) -> list[int] | None:
     """None: there is work to do. Else a run was stopped after the set was complete, and this is what it holds."""
     known = path.is_dir()
     path.mkdir(exist_ok=True)
     # the lock before anything is looked at, and on the folder that is there now: its owner may just have finished
-    file = lock.enter_context(open(path / "lock", "w"))
-    _lock(file, out)
+    try:
+        file = held.enter_context(open(path / "lock", "w"))
+        lock(file)
+    except BlockingIOError:
+        raise InputError(
+            f"--outdir: {out} is being written by another process; wait for it, or choose another name"
+        ) from None
+    except OSError:
+        if not known:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
     if not (path / "lock").exists() or os.fstat(file.fileno()).st_ino != (path / "lock").stat().st_ino:
         raise InputError(
             f"--outdir: {out} was being written by another process a moment ago; give the command again"
@@ -106,18 +113,6 @@ def _moved(path: Path) -> list[int] | None:
         return None
     made: list[int] = json.loads((path / _MADE).read_bytes())
     return made
-
-
-def _lock(file: IO[str], out: Path) -> None:
-    """Taken until the file is closed, also by a kill."""
-    if sys.platform == "win32":
-        return  # there, a folder in use can't be removed by another process
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise InputError(
-            f"--outdir: {out} is being written by another process; wait for it, or choose another name"
-        ) from error
 
 
 def write_whole(path: Path | str, data: bytes) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from typing import IO
 
 from gan_lt.config import TrainConfig, dump_yaml, read_yaml, validate
 from gan_lt.errors import InputError
+from gan_lt.locking import lock
 
 CONFIG_NAME = "config.yaml"
 _LOCK_NAME = ".lock"
@@ -100,16 +99,15 @@ def exclusive(run: Path) -> Iterator[None]:
             file = stack.enter_context(open(run / _LOCK_NAME, "w", encoding="utf-8"))
             _locks.add(file)
             stack.callback(_locks.discard, file)
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             raise InputError(
                 f"{run}: another process trains in this folder; wait for it, or pass another --name"
             ) from None
         except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # some network file systems have no locks
-                raise InputError(
-                    f"{run}: can't be written ({error.strerror}); choose a folder of yours"
-                ) from error
+            raise InputError(
+                f"{run}: can't be written ({error.strerror}); choose a folder of yours"
+            ) from error
         yield
 
 

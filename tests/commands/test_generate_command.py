@@ -35,6 +35,29 @@ def test_generate_tops_up_and_counts(tmp_path: Path, trained: Path, data: Path) 
     assert open_image_set(tmp_path / "c.zip").class_names == ("cow",)
 
 
+def test_generate_tops_up_from_a_list_over_images_elsewhere(
+    tmp_path: Path, trained: Path, data: Path, refused: Refused
+) -> None:
+    file = tmp_path / "lists" / "train.json"
+    file.parent.mkdir()
+    names = [path.relative_to(data).as_posix() for path in sorted(data.rglob("*.png"))]
+    classes = sorted({name.partition("/")[0] for name in names})
+    document = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [
+            {"image_id": i, "category_id": classes.index(name.partition("/")[0])}
+            for i, name in enumerate(names)
+        ],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(classes)],
+    }
+    file.write_text(json.dumps(document))
+    arguments = ["--network", trained, "--top-up", file, "--outdir", tmp_path / "top"]
+    assert "--data-root" in refused(generate_command, arguments)
+    arguments = [*arguments, "--data-root", data, "--drop-copies", "--train-data", file]
+    assert generate_command([str(argument) for argument in arguments]) == 0
+    assert open_image_set(tmp_path / "top").counts.tolist() == [7, 9]
+
+
 def test_generate_refuses(tmp_path: Path, trained: Path, refused: Refused) -> None:
     other = write_images(tmp_path / "other", {"ant": 2, "elk": 2})
     (tmp_path / "mine").mkdir()
@@ -57,6 +80,7 @@ def test_generate_refuses(tmp_path: Path, trained: Path, refused: Refused) -> No
         ([*made, "--per-class", 1, "--device", "abacus", *out], "'abacus'"),
         ([*made, "--per-class", 1, "--truncation", "0.5,elk=1", *out], "'elk'"),
         ([*made, "--per-class", 1, "--copy-real", *out], "--copy-real"),
+        ([*made, "--per-class", 1, "--data-root", tmp_path, *out], "--data-root"),
         ([*made, "--per-class", 1, "--quality", 90, *out], "--quality: 90"),
         ([*made, "--per-class", 1, "--shard-images", 9, *out], "--shard-images: 9"),
         ([*made, "--per-class", 1, "--keep-best", 0.5, *out], "--score"),

@@ -14,6 +14,14 @@ from gan_lt.data import open_image_set
 from gan_lt.errors import InputError
 
 Files = dict[str, bytes]
+# a narrow blank (macOS, "Screenshot 1 PM"), a no-break and an ideographic one, a joined emoji, a mark of direction
+LEGIBLE = (
+    "Screenshot 1\u202fPM.png",
+    "a\u00a0b.png",
+    "\u3000a\u3000b.png",
+    "\U0001f469\u200d\U0001f4bb.png",
+    "\u200ea.png",
+)
 
 
 def png(seed: int, size: tuple[int, int] = (8, 8)) -> bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from gan_lt.data import open_image_set
 from gan_lt.data.tar_members import TarMembers
 from gan_lt.errors import InputError
-from tests.data.shard_files import Files, labelled, png, refused, write_shard
+from tests.data.shard_files import LEGIBLE, Files, labelled, png, refused, write_shard
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 
@@ -88,6 +91,34 @@ def test_tars_joined_end_to_end_are_refused(tmp_path: Path) -> None:
     assert len(open_image_set(tmp_path / "a.tar")) == 2
     (tmp_path / "a.tar").write_bytes(whole * 2)
     refused(tmp_path / "a.tar", "shard a.tar goes on behind its end mark", "give both")
+    for zeros in (2**16 + 512, 2**21 + 1024):
+        (tmp_path / "a.tar").write_bytes(whole + bytes(zeros) + whole)
+        refused(tmp_path / "a.tar", "shard a.tar goes on behind its end mark", "give both")
+
+
+def test_a_long_tail_of_zeros_is_looked_through_quickly(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.tar", labelled(2))
+    os.truncate(path, 2**29)  # a file system keeps no room for them
+    begin = time.process_time()
+    assert len(open_image_set(path)) == 2
+    assert time.process_time() - begin < 5
+
+
+def test_images_beside_class_folders_are_named(tmp_path: Path) -> None:
+    """They have no label; left out in silence, they would be missed."""
+    files = {"a/0.png": png(0), "b/0.png": png(1), "stray.png": png(2), "other.png": png(3)}
+    refused(
+        write_shard(tmp_path / "a.tar", files),
+        "2 images have no label",
+        "a.tar/stray.png",
+        "a folder a class",
+    )
+
+
+@pytest.mark.parametrize("name", [*LEGIBLE, "././b//0.png"])
+def test_names_with_blanks_and_emoji_and_odd_spellings(tmp_path: Path, name: str) -> None:
+    path = write_shard(tmp_path / "a.tar", {f"a/{name}": png(0), "b/1.png": png(1)}, tarfile.PAX_FORMAT)
+    assert set(open_image_set(path).ids) == {f"a.tar/{posixpath.normpath('a/' + name)}", "a.tar/b/1.png"}
 
 
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
@@ -105,7 +136,7 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
         refused(tmp_path / "a.tar", "'link.png'", words, "plain files")
     for name in ("../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png", "C:/x.png"):
         refused(write_shard(tmp_path / "a.tar", {name: b"x"}), "outside the shard")
-    for name in ("\n.png", "\x01.png", "x" * 1100 + ".png"):
+    for name in ("\n.png", "\x01.png", "\u2028.png", "\u202egnp.png", "x" * 1100 + ".png"):
         refused(write_shard(tmp_path / "a.tar", {name: b"x"}, tarfile.PAX_FORMAT), "shard a.tar", "printed")
 
 

@@ -14,6 +14,7 @@ import pytest
 from gan_lt.data import open_image_set
 from gan_lt.data.lists import label_list
 from gan_lt.errors import InputError
+from tests.data.shard_files import LEGIBLE
 
 Make = Callable[..., Path]
 
@@ -47,6 +48,11 @@ def test_lines_of_path_and_label(images: Path, tmp_path: Path) -> None:
     assert (near.name, near.fingerprint()) == ("train", far.fingerprint())
 
 
+def test_one_image_has_one_name_however_it_is_written(images: Path) -> None:
+    (images / "list.txt").write_text("././a/1.png 0\n  a//0.png 0\n\t.\\a\\2.png 1\n")
+    assert open_image_set(images / "list.txt").ids == ("a/0.png", "a/1.png", "a/2.png")
+
+
 def coco(labels: dict[str, int], names: list[str]) -> dict[str, Any]:
     return {
         "images": [{"id": 100 + i, "file_name": name, "width": 1} for i, name in enumerate(labels)],
@@ -78,6 +84,11 @@ def test_coco_annotations(images: Path) -> None:
         ("a/0.png 99999999999", ["line 2"]),
         ("a/0.png 9999999999", ["line 2", "label 9999999999"]),
         ("a/1.png 1", ["line 2", "listed twice"]),
+        ("a/./1.png 1", ["line 2", "'a/./1.png'", "listed twice"]),
+        (".//a//1.png 1", ["line 2", "listed twice"]),
+        (" \ta\\1.png 1", ["line 2", "listed twice"]),
+        ("a/../a/1.png 1", ["line 2", "leads out of"]),
+        ("./C:/1.png 1", ["line 2", "leads out of"]),
         ("../set/a/0.png 1", ["line 2", "leads out of"]),
         ("/etc/a.png 1", ["line 2", "leads out of"]),
         ("..\\a.png 1", ["line 2", "leads out of"]),
@@ -85,11 +96,22 @@ def test_coco_annotations(images: Path) -> None:
         ("a/77.png 1", ["1 of its 2 images", "a/77.png", "--data-root"]),
         ("c/0.png 1", ["the first is c/0.png"]),
         ("a/\x01.png 1", ["line 2", "printed"]),
+        ("a/1.png\x00.png 1", ["line 2", "printed"]),
+        ("a/\u202egnp.0.png 1", ["line 2", "printed"]),
     ],
 )
 def test_lines_that_do_not_fit_are_refused(images: Path, line: str, words: list[str]) -> None:
     (images / "list.txt").write_text(f"a/1.png 0\n{line}\n")
     refused(images / "list.txt", "list.txt", *words)
+
+
+@pytest.mark.parametrize("name", LEGIBLE)
+def test_names_with_blanks_and_emoji_are_listed(images: Path, name: str) -> None:
+    (images / "a" / "0.png").rename(images / "a" / name)
+    (images / "list.txt").write_text(f"a/{name} 0\na/1.png 1\n", encoding="utf-8")
+    (images / "list.json").write_text(json.dumps(coco({f"a/{name}": 0, "a/1.png": 1}, ["owl", "elk"])))
+    for listed in ("list.txt", "list.json"):
+        assert open_image_set(images / listed).ids == (f"a/{name}", "a/1.png")
 
 
 def test_other_lists_are_refused(images: Path, tmp_path: Path) -> None:
@@ -114,6 +136,7 @@ def test_other_lists_are_refused(images: Path, tmp_path: Path) -> None:
         (coco({"a/0.png": "x"}, []), "category_id 'x'"),  # type: ignore[dict-item]
         (coco({"a/0.png": -1}, []), "label -1"),
         (coco({"../x.png": 1}, []), "leads out"),
+        (coco({"a/\ud800.png": 1}, []), "printed"),
         (coco({}, []), "lists no images"),
     ):
         file.write_text(json.dumps(document))

@@ -383,12 +383,28 @@ def test_cifar10_lt_zip() -> None:
     assert image_set.images().shape == (12406, 3, 32, 32)
 
 
-def test_zip_entries_of_unknown_compression_are_corrupt_images(make_folder: Make, make_zip: Make) -> None:
+def test_zips_are_read_however_they_are_compressed(make_folder: Make, tmp_path: Path) -> None:
+    folder = make_folder({"a": 3, "b": 2})
+    expected = open_image_set(folder).images()
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        path = tmp_path / f"{method}.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for file in sorted(folder.rglob("*.png")):
+                archive.write(file, file.relative_to(folder).as_posix())
+        assert np.array_equal(open_image_set(path).images(), expected)
+    data = bytearray(path.read_bytes())
+    begin = 30 + len("a/0.png") + 4  # the properties: then what the dictionary takes
+    data[begin + 1 : begin + 5] = b"\xff" * 4
+    path.write_bytes(data)
+    _refused(path, "image a/0.png is corrupt (Memory usage limit exceeded)")
+
+
+def test_zips_of_unknown_compression_are_refused_at_once(make_folder: Make, make_zip: Make) -> None:
     whole = make_zip(make_folder({"a": 2})).read_bytes()
     last = whole.rindex(b"PK\x01\x02")
-    for method in (14, 34560):  # LZMA; none that exists
+    for method, called in ((93, "Zstandard"), (34560, "the unknown method 34560")):
         path = make_zip(make_folder({"a": 2}, name=f"set{method}"))
         path.write_bytes(whole[: last + 10] + method.to_bytes(2, "little") + whole[last + 12 :])
-        _refused(path, f"is corrupt (compressed by method {method}")
+        _refused(path, f"is compressed by {called}: make the zip again with deflate or stored")
     path.write_bytes(whole[: last + 8] + b"\x01" + whole[last + 9 :])
-    _refused(path, "is corrupt (encrypted)")
+    _refused(path, "is encrypted: make the zip again without a password")

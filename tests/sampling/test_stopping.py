@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from gan_lt.commands import generate_command
 from gan_lt.data import open_image_set
 from gan_lt.errors import InputError
 from gan_lt.models import Generator
+from gan_lt.sampling import writing
 from gan_lt.sampling.images import CHUNK
 from gan_lt.sampling.unfinished import unfinished_path
 
@@ -39,16 +41,21 @@ from gan_lt.commands import generate_command, run_command
 import gan_lt.sampling.writing as writing
 plain = writing.fill_set
 def fill_set(target, units, *rest):
-    plain(target, (unit for unit in units if time.sleep(0.02) is None), *rest)
+    def slowly():
+        for number, unit in enumerate(units):
+            time.sleep(600 if number == HELD_AT else 0.02)
+            yield unit
+    plain(target, slowly(), *rest)
 writing.fill_set = fill_set
 print("ready", flush=True)
 sys.exit(run_command(generate_command, sys.argv[1:]))
 """
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
+def start(arguments: list[str], held_at: int | None = None) -> subprocess.Popen[str]:
+    """held_at: the unit before which it waits to be killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOWED, *arguments],
+        [sys.executable, "-c", f"HELD_AT = {held_at}\n{SLOWED}", *arguments],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -58,6 +65,17 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
+
+
+def wait(process: subprocess.Popen[str], there: Callable[[], bool]) -> None:
+    """Until it is there; a process that ends or hangs before fails the test."""
+    deadline = time.monotonic() + 60
+    while not there():
+        assert process.poll() is None, process.communicate()[1]
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"nothing came in 60 s: {process.communicate()[1]}")
+        time.sleep(0.002)
 
 
 def saved(out: Path) -> set[str]:
@@ -85,9 +103,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
     for _ in range(2):
         process = start([*common, "--outdir", str(out)])
         before = len(saved(out))
-        deadline = time.monotonic() + 60
-        while len(saved(out)) == before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait(process, lambda before=before: len(saved(out)) > before)  # type: ignore[misc]
         time.sleep(float(rng.uniform(0, 0.15)))
         process.kill()
         process.communicate()
@@ -121,8 +137,7 @@ def test_a_signal_stops_it_with_a_word_and_status_130(
     out = tmp_path / "out"
     common = ["--network", str(network), "--per-class", str(20 * CHUNK), "--outdir", str(out)]
     process = start(common)
-    while len(saved(out)) < CHUNK and process.poll() is None:
-        time.sleep(0.005)
+    wait(process, lambda: len(saved(out)) >= CHUNK)
     process.send_signal(number)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130, message
@@ -136,6 +151,29 @@ def test_a_signal_stops_it_with_a_word_and_status_130(
     assert open_image_set(out).counts.tolist() == [20 * CHUNK] * 3
     with pytest.raises(InputError, match="exists already"):
         generate_command(common)
+
+
+def test_a_stop_is_told_where_outdir_is_a_link(
+    tmp_path: Path, network: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "disk" / "out").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("disk/out")
+    plain = writing.fill_set
+
+    def fill_set(target: Any, units: Any, *rest: Any) -> None:
+        plain(target, units[:1], *rest)
+        signal.raise_signal(signal.SIGINT)
+        plain(target, units[1:], *rest)
+
+    command = ["--network", str(network), "--per-class", str(4 * CHUNK), "--outdir", str(tmp_path / "link")]
+    monkeypatch.setattr(writing, "fill_set", fill_set)
+    with pytest.raises(KeyboardInterrupt):
+        generate_command(command)
+    monkeypatch.undo()
+    assert str(tmp_path / "disk" / ".out.partial") in capsys.readouterr().err
+    assert (tmp_path / "disk" / ".out.partial").is_dir()
+    assert generate_command(command) == 0
+    assert open_image_set(tmp_path / "link").counts.tolist() == [4 * CHUNK] * 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -166,22 +204,20 @@ def test_killed_while_selecting(tmp_path: Path, network: Path, digests: Digests)
     common = ["--network", str(network), "--per-class", "600", "--drop-duplicates", "0.004"]
     assert generate_command([*common, "--outdir", str(whole)]) == 0
     candidates = unfinished_path(out) / "candidates"
-    process = start([*common, "--outdir", str(out)])
-    while process.poll() is None and not (candidates.is_dir() and len(list(candidates.glob("*.npz"))) > 5):
-        time.sleep(0.002)
+    process = start([*common, "--outdir", str(out)], held_at=0)
+    wait(process, lambda: len(list(candidates.glob("*.npz"))) > 5)
     process.kill()
     process.communicate()
     judged = {file: file.stat().st_mtime_ns for file in candidates.glob("*.npz")}
     assert judged
     assert not out.exists()
-    process = start([*common, "--outdir", str(out)])
-    while process.poll() is None and len(saved(out)) < CHUNK:
-        time.sleep(0.002)
-    assert {file: file.stat().st_mtime_ns for file in judged if file.is_file()} == judged or out.exists()
+    process = start([*common, "--outdir", str(out)], held_at=3)
+    wait(process, lambda: len(saved(out)) >= CHUNK)
+    assert {file: file.stat().st_mtime_ns for file in judged} == judged  # nothing judged twice
     process.kill()
     process.communicate()
-    if not out.exists():
-        assert generate_command([*common, "--outdir", str(out)]) == 0
+    assert not out.exists()
+    assert generate_command([*common, "--outdir", str(out)]) == 0
     assert digests(out) == digests(whole)
 
 
@@ -209,8 +245,7 @@ def test_topping_up_cifar10_lt_levels_it_also_when_killed(
     ]
     out = tmp_path / "out.zip"
     process = start([*common, "--outdir", str(out)])
-    while process.poll() is None and len(saved(out)) < 200:
-        time.sleep(0.01)
+    wait(process, lambda: len(saved(out)) >= 200)
     time.sleep(0.3)
     process.kill()
     process.communicate()
