@@ -43,7 +43,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_keeps_the_last(tmp_path: Path) -> None:
-    for kimg in (1, 2, 10, 9):
+    for kimg in (1, 2, 9, 10):
         save_checkpoint(tmp_path, STATE, kimg * 1000, keep=3)
     (tmp_path / "notes.txt").write_text("mine")
     assert [path.name for path in list_checkpoints(tmp_path)] == [
