@@ -83,6 +83,7 @@ struct Upfirdn {
     batch = batch < 4 ? 4 : batch;
     band = kBand / (a.out_w * a.k) / batch * batch;
     band = band < batch ? batch : band;
+    band = band > a.out_h ? a.out_h : band;
     bands = (a.out_h + band - 1) / band;
     max_rows = (a.fh + a.up_y - 1) / a.up_y;
     in_row = a.in_w * a.k;
