@@ -80,7 +80,7 @@ struct Upfirdn {
     pitch = ((width * a.down_x + a.up_x - 1) / a.up_x + per_run + 2) * a.k;
     pitch = (pitch + 15) / 16 * 16;
     batch = kLines / pitch / 4 * 4;
-    batch = batch < 4 ? 4 : batch;
+    batch = batch > a.out_h ? (a.out_h + 3) / 4 * 4 : batch < 4 ? 4 : batch;
     band = kBand / (a.out_w * a.k) / batch * batch;
     band = band < batch ? batch : band;
     band = band > a.out_h ? a.out_h : band;
