@@ -55,13 +55,18 @@ def operations(x: Tensor) -> Iterator[tuple[str, Callable[[], object], int]]:
     noise, strength = torch.randn(n, 1, h, w, device=device), torch.tensor(0.3, device=device)
     dy = torch.randn_like(x)
     tanh = (ACTIVATIONS["tanh"].index, *SCALE[1:])
+
+    def forward(act: str) -> Callable[[], object]:
+        return lambda: ops.bias_act(x, b, 1, ACTIVATIONS[act].index, *SCALE[1:])
+
     small = x[:, :, : h // 2, : w // 2].clone(memory_format=torch.preserve_format)
     small = small.contiguous(
         memory_format=torch.channels_last if not x.is_contiguous() else torch.contiguous_format
     )
     yield "bias_act lrelu", lambda: ops.bias_act(x, b, 1, *SCALE), 2 * size
     yield "bias_act lrelu, gradient", lambda: ops.bias_act_grad(dy, x, b, None, 1, *SCALE, True), 3 * size
-    yield "bias_act tanh", lambda: ops.bias_act(x, b, 1, *tanh), 2 * size
+    for act in ("tanh", "sigmoid", "elu", "softplus", "swish"):
+        yield f"bias_act {act}", forward(act), 2 * size
     yield "bias_act tanh, gradient", lambda: ops.bias_act_grad(dy, x, b, None, 1, *tanh, False), 3 * size
     yield (
         "bias_act tanh, second",

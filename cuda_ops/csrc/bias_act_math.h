@@ -1,7 +1,9 @@
 // Activations and their first two derivatives, element by element, for the host compiler and for CUDA.
 //
 // Act numbers are those of cuda_ops/activation_table.py. Scalar is float or double. On the host, float exponentials and
-// logarithms are polynomials without branches so that loops over them vectorise; they are accurate to about 2e-7 relative.
+// logarithms are polynomials without branches so that loops over them vectorise. Every activation is made of e^v and
+// e^v - 1 with v <= 0, which cannot overflow: what comes out for v > 0 is not used. Polynomials are minimax fits; functions
+// are within 3 units in the last place.
 #pragma once
 
 #ifndef __CUDACC_RTC__
@@ -22,64 +24,60 @@ enum Act { kLinear, kRelu, kLrelu, kTanh, kSigmoid, kElu, kSelu, kSoftplus, kSwi
 GAN_LT_FN bool act_is_piecewise_linear(int act) { return act <= kLrelu; }
 
 #ifdef __CUDA_ARCH__
+GAN_LT_FN float act_abs(float v) { return fabsf(v); }
 GAN_LT_FN float act_exp(float v) { return expf(v); }
 GAN_LT_FN float act_expm1(float v) { return expm1f(v); }
 GAN_LT_FN float act_log1p(float v) { return log1pf(v); }
 GAN_LT_FN float act_tanh(float v) { return tanhf(v); }
 #else
-GAN_LT_FN float act_from_bits(int32_t bits) {
+GAN_LT_FN float act_abs(float v) { return fabsf(v); }
+GAN_LT_FN float act_from_bits(uint32_t bits) {
   float v;
   memcpy(&v, &bits, 4);
   return v;
 }
-GAN_LT_FN int32_t act_to_bits(float v) {
-  int32_t bits;
+GAN_LT_FN uint32_t act_to_bits(float v) {
+  uint32_t bits;
   memcpy(&bits, &v, 4);
   return bits;
 }
-// e^r - 1 for |r| <= ln 2 / 2: r + r^2 q(r), q the Taylor series to r^5 (relative error under 1e-8).
-GAN_LT_FN float act_expm1_small(float r) {
-  const float q =
-      0.5f +
-      r * (1.f / 6 + r * (1.f / 24 + r * (1.f / 120 + r * (1.f / 720 + r * (1.f / 5040)))));
-  return r + r * r * q;
-}
-// e^v = 2^n e^r with n = round(v / ln 2); the range ends where 2^n stays a normal float, infinity and NaN pass.
-GAN_LT_FN float act_exp(float v) {
-  float c = v < -87.f ? -87.f : v;
-  c = c > 88.f ? 88.f : c;
+// e^v = 2^n (1 + m) with n = round(v / ln 2), m = e^r - 1, |r| <= ln 2 / 2. Where 2^n is no normal float it is 0; NaN passes.
+struct ActPower {
+  float two_n, m;
+};
+GAN_LT_FN ActPower act_power(float v) {
+  const float c = v < -88.f ? -88.f : v;
   const float shifted = c * 1.44269504f + 12582912.f;  // 1.5 * 2^23: rounds to an integer kept in the low bits
   const float n = shifted - 12582912.f;
   const float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
-  const float two_n = act_from_bits((act_to_bits(shifted) + 127) << 23);
-  const float e = two_n + two_n * act_expm1_small(r);
-  const float low = v < -87.f ? 0.f : e;
-  const float high = v > 88.f ? INFINITY : low;
-  return v != v ? v : high;
+  const float q = 0.5f + r * (0.16666542f + r * (0.041666277f + r * (0.008366743f + r * 0.0013946724f)));
+  ActPower power;
+  power.two_n = act_from_bits((act_to_bits(shifted) + 127) << 23);
+  power.m = r + r * r * q;
+  return power;
+}
+GAN_LT_FN float act_exp(float v) {
+  const ActPower power = act_power(v);
+  return power.two_n * (1.f + power.m);
 }
 GAN_LT_FN float act_expm1(float v) {
-  const float small = act_expm1_small(v);
-  const float large = act_exp(v) - 1.f;
-  return ((v > -0.34f) & (v < 0.34f)) ? small : large;
+  const ActPower power = act_power(v);
+  return power.two_n * power.m + (power.two_n - 1.f);
 }
-// log(1 + v) for 0 <= v <= 1 as 2 atanh(s), s = v / (2 + v) <= 1/3.
+// log(1 + v) for 0 <= v <= 1
 GAN_LT_FN float act_log1p(float v) {
-  const float s = v / (2.f + v);
-  const float t = s * s;
-  return 2.f * s *
-         (1.f + t * (1.f / 3 + t * (1.f / 5 + t * (1.f / 7 + t * (1.f / 9 + t * (1.f / 11 + t * (1.f / 13)))))));
+  const float highest = 0.10603654f + v * (-0.056959517f + v * (0.019851454f + v * -0.0032440233f));
+  const float high = 0.1967594f + v * (-0.15305592f + v * highest);
+  return v * (1.f + v * (-0.499999f + v * (0.33329964f + v * (-0.24954134f + v * high))));
 }
-// tanh |v| = m / (m + 2) = 1 - 2 / (m + 2) with m = e^(2|v|) - 1, each form where it loses nothing. The sign is put back as
-// a bit, and nothing is clamped to a constant: either would make the compiler branch, and the loop no longer vectorises.
+// tanh |v| = -m / (2 + m) with m = e^(-2 |v|) - 1; the sign is put back as a bit, so that the loop does not branch (0 - m is
+// not -m: of zeros it is +0).
 GAN_LT_FN float act_tanh(float v) {
-  const int32_t bits = act_to_bits(v);
-  const float a = act_from_bits(bits & 0x7fffffff);
-  const float m = act_expm1_small(2.f * a);
-  const float small = m / (m + 2.f);
-  const float large = 1.f - 2.f / (act_exp(2.f * a) + 1.f);
-  return act_from_bits(act_to_bits(a < 0.17f ? small : large) | (bits & int32_t(0x80000000)));
+  const float m = act_expm1(-2.f * act_abs(v));
+  return act_from_bits(act_to_bits((0.f - m) / (2.f + m)) | (act_to_bits(v) & 0x80000000u));
 }
 #endif
+GAN_LT_FN double act_abs(double v) { return fabs(v); }
 GAN_LT_FN double act_exp(double v) { return exp(v); }
 GAN_LT_FN double act_expm1(double v) { return expm1(v); }
 GAN_LT_FN double act_log1p(double v) { return log1p(v); }
@@ -87,7 +85,8 @@ GAN_LT_FN double act_tanh(double v) { return tanh(v); }
 
 template <typename S>
 GAN_LT_FN S act_sigmoid(S z) {
-  return S(1) / (S(1) + act_exp(-z));
+  const S e = act_exp(-act_abs(z));
+  return (z < S(0) ? e : S(1)) / (S(1) + e);
 }
 
 // selu's constants (Klambauer et al., NeurIPS 2017)
@@ -110,8 +109,7 @@ GAN_LT_FN S act_value(S z, S alpha) {
     return S(GAN_LT_SELU_SCALE) * (z < S(0) ? e : z);
   }
   if (A == kSoftplus) {
-    const S a = z < S(0) ? z : -z;
-    return (z > S(0) ? z : (z != z ? z : S(0))) + act_log1p(act_exp(a));
+    return (z < S(0) ? S(0) : z) + act_log1p(act_exp(-act_abs(z)));
   }
   if (A == kSwish) return z * act_sigmoid(z);
   return z;
@@ -189,24 +187,26 @@ GAN_LT_FN S epilogue_value(S z, ActScale<S> p) {
   return low > p.limit ? p.limit : low;
 }
 
-// dy/dz of epilogue_value; 0 where the output is clamped.
-template <int A, typename S>
+// dy/dz of epilogue_value; 0 where the output is clamped. LIMITED may be false where the limit is infinite.
+template <int A, bool LIMITED = true, typename S>
 GAN_LT_FN S epilogue_slope(S z, ActScale<S> p) {
   const S slope = act_slope<A>(z, p.alpha) * p.gain;
-  const S v = act_value<A>(z, p.alpha) * p.gain;
-  return (v > p.limit || v < -p.limit) ? S(0) : slope;
+  if (!LIMITED) return slope;
+  return act_abs(act_value<A>(z, p.alpha) * p.gain) > p.limit ? S(0) : slope;
 }
 
 // The same from the output y, for piecewise linear activations with positive gain and alpha >= 0. An output at the limit
 // counts as clamped.
-template <typename S>
+template <bool LIMITED = true, typename S>
 GAN_LT_FN S epilogue_slope_from_output(S y, S negative_slope, ActScale<S> p) {
   const S slope = y > S(0) ? p.gain : negative_slope * p.gain;
-  return (y >= p.limit || y <= -p.limit) ? S(0) : slope;
+  if (!LIMITED) return slope;
+  return act_abs(y) >= p.limit ? S(0) : slope;
 }
 
-template <int A, typename S>
+template <int A, bool LIMITED = true, typename S>
 GAN_LT_FN S epilogue_curvature(S z, ActScale<S> p) {
-  const S v = act_value<A>(z, p.alpha) * p.gain;
-  return (v > p.limit || v < -p.limit) ? S(0) : act_curvature<A>(z) * p.gain;
+  const S curvature = act_curvature<A>(z) * p.gain;
+  if (!LIMITED) return curvature;
+  return act_abs(act_value<A>(z, p.alpha) * p.gain) > p.limit ? S(0) : curvature;
 }

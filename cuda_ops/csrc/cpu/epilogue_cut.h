@@ -1,4 +1,4 @@
-// How the epilogue kernels cut a tensor into tasks, and the loops over smooth activations that they share.
+// How the epilogue kernels cut a tensor into tasks, and how they choose the loop for an activation.
 //
 // Tasks are fixed pieces of one sample; partial sums are kept a task and added in order at the end, so that results do not
 // depend on the number of threads.
@@ -17,7 +17,7 @@ namespace GAN_LT_ISA {
 
 static constexpr int64_t kBlock = 2048;   // values computed at a time where a buffer in the L1 cache is needed
 static constexpr int64_t kChunk = 32768;  // values a task
-static constexpr int64_t kRow = 1024;     // values a row should have, so that loops over it are long
+static constexpr int64_t kRow = 256;      // values a row should have, so that loops over it are long
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t least(int64_t a, int64_t b, int64_t c) { return least(least(a, b), c); }
@@ -77,11 +77,9 @@ static const S* task_noise(const EpilogueArgs& a, const Cut& cut, const Task& ta
   return noise ? noise + (a.noise_per_sample ? task.sample * cut.pixels : 0) + task.pixel : nullptr;
 }
 
-// Piecewise linear activations are one loop, z < 0 ? alpha * z : z. Smooth ones run as z itself ("linear") plus a pass of
-// their own over values that are still in the L1 cache.
+// Linear and relu run as lrelu with slopes 1 and 0 (where 0 times infinity does no harm).
 template <typename S>
-static ActScale<S> loop_scale(const EpilogueArgs& a) {
-  if (!act_is_piecewise_linear(a.act)) return {S(1), S(1), S(INFINITY)};
+static ActScale<S> lrelu_scale(const EpilogueArgs& a) {
   return {S(a.act == kLinear ? 1 : a.act == kRelu ? 0 : a.alpha), S(a.gain), S(a.limit)};
 }
 template <typename S>
@@ -100,25 +98,6 @@ static inline void with_smooth_act(int act, const F& loop) {
     case kSoftplus: return loop(std::integral_constant<int, kSoftplus>());
     default: return loop(std::integral_constant<int, kSwish>());
   }
-}
-
-// y = clamp(gain * act(x * demod + noise + base)) along the channels (vectors demod and base, one noise) or along a plane
-// (one demod and base, a vector of noise); demod or noise may be null.
-template <int A, typename S>
-static void forward_row(const S* __restrict x, const S* __restrict demod, const S* __restrict base, S noise,
-                        S* __restrict y, int64_t n, ActScale<S> p) {
-  if (demod)
-    for (int64_t i = 0; i < n; i++) y[i] = epilogue_value<A>(x[i] * demod[i] + (base[i] + noise), p);
-  else
-    for (int64_t i = 0; i < n; i++) y[i] = epilogue_value<A>(x[i] + (base[i] + noise), p);
-}
-template <int A, typename S>
-static void forward_plane(const S* __restrict x, S demod, S base, const S* __restrict noise, S strength,
-                          S* __restrict y, int64_t n, ActScale<S> p) {
-  if (noise)
-    for (int64_t i = 0; i < n; i++) y[i] = epilogue_value<A>(x[i] * demod + (noise[i] * strength + base), p);
-  else
-    for (int64_t i = 0; i < n; i++) y[i] = epilogue_value<A>(x[i] * demod + base, p);
 }
 
 }  // namespace GAN_LT_ISA

@@ -1,117 +1,16 @@
-// upfirdn2d on the CPU. Each output row is a weighted sum of input rows (contiguous, so it vectorises in both layouts),
-// then a one-dimensional filter along the row. Rows run in parallel.
-#include <stdlib.h>
-
+// upfirdn2d on the CPU, two passes: weighted sums of input rows into lines that stay in the L1 cache, then a filter along
+// the lines. A task is a band of output rows; it takes a few rows at a time, strip by strip from left to right, so that
+// memory is read and written in order.
 #include <type_traits>
 
-#include "../upfirdn2d_math.h"
-#include "numbers.h"
+#include "upfirdn2d_columns.h"
 
 namespace gan_lt {
 namespace GAN_LT_ISA {
 
-// Values of a strip of a row: five such strips fit the L1 cache together.
-static constexpr int64_t kStrip = 1024;
-
-// sum[i] = weights[0] * rows[0][i] + ...; COUNT rows, added to sum where ADD.
-template <int COUNT, bool ADD, typename S, typename T>
-static void sum_rows(S* __restrict sum, const T* const* rows, const S* weights, int64_t n) {
-  const T* __restrict r0 = rows[0];
-  const T* __restrict r1 = rows[COUNT > 1 ? 1 : 0];
-  const T* __restrict r2 = rows[COUNT > 2 ? 2 : 0];
-  const T* __restrict r3 = rows[COUNT > 3 ? 3 : 0];
-  const S w0 = weights[0], w1 = weights[COUNT > 1 ? 1 : 0];
-  const S w2 = weights[COUNT > 2 ? 2 : 0], w3 = weights[COUNT > 3 ? 3 : 0];
-  for (int64_t i = 0; i < n; i++) {
-    S v = w0 * read(r0[i]);
-    if (COUNT > 1) v += w1 * read(r1[i]);
-    if (COUNT > 2) v += w2 * read(r2[i]);
-    if (COUNT > 3) v += w3 * read(r3[i]);
-    sum[i] = ADD ? sum[i] + v : v;
-  }
-}
-
-template <bool ADD, typename S, typename T>
-static void sum_some_rows(S* sum, const T* const* rows, const S* weights, int64_t count, int64_t n) {
-  switch (count) {
-    case 1: return sum_rows<1, ADD>(sum, rows, weights, n);
-    case 2: return sum_rows<2, ADD>(sum, rows, weights, n);
-    case 3: return sum_rows<3, ADD>(sum, rows, weights, n);
-    default: return sum_rows<4, ADD>(sum, rows, weights, n);
-  }
-}
-
-template <typename S, typename T>
-static void sum_all_rows(S* sum, const T* const* rows, const S* weights, int64_t count, int64_t n) {
-  if (count == 0) {
-    memset(sum, 0, size_t(n) * sizeof(S));
-    return;
-  }
-  sum_some_rows<false>(sum, rows, weights, count < 4 ? count : 4, n);
-  for (int64_t done = 4; done < count; done += 4)
-    sum_some_rows<true>(sum, rows + done, weights + done, count - done < 4 ? count - done : 4, n);
-}
-
-// out[i] = taps[0] * in[i] + taps[1] * in[i + step] + ... for n values; COUNT taps, or `count` where COUNT is 0.
-template <int COUNT, bool ADD, typename S, typename T>
-static void fir(T* __restrict out, const S* __restrict in, const S* taps, int64_t count, int64_t step, int64_t n) {
-  const int64_t m = COUNT > 0 ? COUNT : count;
-  S w[COUNT > 0 ? COUNT : 1];
-  if (COUNT > 0)
-    for (int64_t t = 0; t < m; t++) w[t] = taps[t];
-  if (COUNT > 0) {
-    for (int64_t i = 0; i < n; i++) {
-      S v = ADD ? S(read(out[i])) : S(0);
-      for (int64_t t = 0; t < COUNT; t++) v += w[t] * in[i + t * step];
-      write(out + i, v);
-    }
-    return;
-  }
-  constexpr int64_t kBlock = 64;
-  S block[kBlock];
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t size = n - begin < kBlock ? n - begin : kBlock;
-    for (int64_t i = 0; i < size; i++) block[i] = ADD ? S(read(out[begin + i])) : S(0);
-    for (int64_t t = 0; t < m; t++)
-      for (int64_t i = 0; i < size; i++) block[i] += taps[t] * in[begin + i + t * step];
-    for (int64_t i = 0; i < size; i++) write(out + begin + i, block[i]);
-  }
-}
-
-template <bool ADD, typename S, typename T>
-static void fir_any(T* out, const S* in, const S* taps, int64_t count, int64_t step, int64_t n) {
-  switch (count) {
-    case 1: return fir<1, ADD>(out, in, taps, count, step, n);
-    case 2: return fir<2, ADD>(out, in, taps, count, step, n);
-    case 4: return fir<4, ADD>(out, in, taps, count, step, n);
-    default: return fir<0, ADD>(out, in, taps, count, step, n);
-  }
-}
-
-// One value a pixel, down 2: out[i] = sum_t taps[t] * in[2 i + t].
-template <int COUNT, bool ADD, typename S, typename T>
-static void fir_halving(T* __restrict out, const S* __restrict in, const S* taps, int64_t n) {
-  S w[COUNT];
-  for (int t = 0; t < COUNT; t++) w[t] = taps[t];
-  for (int64_t i = 0; i < n; i++) {
-    S v = ADD ? S(read(out[i])) : S(0);
-    for (int t = 0; t < COUNT; t++) v += w[t] * in[2 * i + t];
-    write(out + i, v);
-  }
-}
-
-// One value a pixel, up 2, two taps a phase: pairs of outputs from in[i .. i + 2].
-template <bool ADD, typename S, typename T>
-static void fir_doubling(T* __restrict out, const S* __restrict a, const S* __restrict b, const S* taps_a, const S* taps_b,
-                         int64_t pairs) {
-  const S a0 = taps_a[0], a1 = taps_a[1], b0 = taps_b[0], b1 = taps_b[1];
-  for (int64_t i = 0; i < pairs; i++) {
-    const S even = a0 * a[i] + a1 * a[i + 1];
-    const S odd = b0 * b[i] + b1 * b[i + 1];
-    write(out + 2 * i, ADD ? S(read(out[2 * i])) + even : even);
-    write(out + 2 * i + 1, ADD ? S(read(out[2 * i + 1])) + odd : odd);
-  }
-}
+static constexpr int64_t kStrip = 4096;  // values of an input row in a strip
+static constexpr int64_t kLines = 6144;  // values in all lines
+static constexpr int64_t kBand = 65536;  // output values of a task
 
 // Uninitialised values at a cache line's start: loads that straddle two lines cost twice.
 template <typename S>
@@ -119,162 +18,214 @@ static S* allocate_aligned(int64_t n) {
   return static_cast<S*>(aligned_alloc(64, (size_t(n) * sizeof(S) + 63) / 64 * 64));
 }
 
-// One axis' plan: taps of each phase made dense, so that a run of `per_phase` taps reads consecutive inputs.
+// The input rows that an output row reads, from `input` on (maybe outside the image), the first at tap `tap`.
 template <typename S>
-struct Phases {
-  int64_t per_phase;
-  S* dense;  // [up, per_phase]; dense[phase] are taps phase, phase + up, ..., padded with zeros
-
-  Phases(const double* taps, int64_t size, int64_t up) : per_phase((size + up - 1) / up) {
-    dense = static_cast<S*>(calloc(size_t(up * per_phase), sizeof(S)));
-    for (int64_t t = 0; t < size; t++) dense[(t % up) * per_phase + t / up] = S(taps[t]);
-  }
-  ~Phases() { free(dense); }
-  Phases(const Phases&) = delete;
-  Phases& operator=(const Phases&) = delete;
-  const S* of(int64_t phase) const { return dense + phase * per_phase; }
+struct RowPlan {
+  int64_t input, tap;
+  const S* weights;  // separable filters
 };
 
-// Filters along a row: outputs [begin, end) from `in`, whose element 0 is input pixel `origin`.
-template <bool ADD, typename S, typename T>
-static void filter_row(T* out, const S* in, int64_t origin, const Phases<S>& phases, const UpfirdnArgs& a, int64_t begin,
-                       int64_t end) {
-  const int64_t m = phases.per_phase, k = a.k, up = a.up_x, down = a.down_x;
-  const auto at = [&](int64_t o) { return tap_run<int64_t>(o, up, down, a.pad_x); };
-  if (up == 1 && down == 1)
-    return fir_any<ADD>(out, in + (begin - a.pad_x - origin) * k, phases.of(0), m, k, (end - begin) * k);
-  if (k == 1 && up == 1 && down == 2 && (m == 4 || m == 2)) {
-    const S* source = in + (2 * begin - a.pad_x - origin);
-    return m == 4 ? fir_halving<4, ADD>(out, source, phases.of(0), end - begin)
-                  : fir_halving<2, ADD>(out, source, phases.of(0), end - begin);
+// Output columns [left, right) and the line of input pixels [origin, end) they read: the first `kept` values are there from
+// the strip before, `body` values from `lead` on come from input pixels from `from` on, the rest lies outside the image.
+struct Strip {
+  int64_t left, right = 0, origin = 0, end = 0, from, kept, lead, body;
+
+  // The strip after `before`, or a row's first.
+  Strip(const UpfirdnArgs& a, int64_t width, int64_t per_run, const Strip* before) : left(before ? before->right : 0) {
+    right = left + width < a.out_w ? left + width : a.out_w;
+    origin = tap_run<int64_t>(left, a.up_x, a.down_x, a.pad_x).input;
+    end = tap_run<int64_t>(right - 1, a.up_x, a.down_x, a.pad_x).input + per_run;
+    const int64_t have = before && before->end > origin ? before->end : origin;
+    from = have < 0 ? 0 : have;
+    const int64_t to = end > a.in_w ? a.in_w : end;
+    kept = (have - origin) * a.k;
+    lead = to > from ? (from - origin) * a.k : kept;
+    body = to > from ? (to - from) * a.k : 0;
   }
-  int64_t o = begin;
-  if (k == 1 && up == 2 && down == 1 && m == 2) {
-    const auto first = at(begin), second = at(begin + 1);
-    fir_doubling<ADD>(out, in + (first.input - origin), in + (second.input - origin), phases.of(first.tap),
-                      phases.of(second.tap), (end - begin) / 2);
-    o = end - (end - begin) % 2;
+};
+
+// How the work is cut, and the same for all tasks: taps and plans.
+template <typename T>
+struct Upfirdn {
+  using S = typename Accumulator<T>::type;
+  using Group = void (*)(S*, int64_t, const T* const*, const S*, const S*, int64_t);
+
+  const UpfirdnArgs& a;
+  const bool separable;
+  const int64_t sets;  // of column taps: one, or one for each filter row where the filter is not separable
+  const Phases<S>** columns;
+  const Phases<S> rows;
+  RowPlan<S>* plans;
+  Group group;  // the loop for four output rows at once, or null
+  int64_t width, batch, band, bands, pitch, max_rows, in_row;
+
+  explicit Upfirdn(const UpfirdnArgs& args)
+      : a(args),
+        separable(a.taps == nullptr),
+        sets(separable ? 1 : a.fh),
+        columns(static_cast<const Phases<S>**>(malloc(size_t(sets) * sizeof(void*)))),
+        rows(a.taps_y, separable ? a.fh : 0, a.up_y),
+        plans(static_cast<RowPlan<S>*>(malloc(size_t(a.out_h) * sizeof(RowPlan<S>)))) {
+    for (int64_t t = 0; t < sets; t++)
+      columns[t] = new Phases<S>(separable ? a.taps_x : a.taps + t * a.fw, a.fw, a.up_x);
+    for (int64_t oy = 0; oy < a.out_h; oy++) {
+      const auto run = tap_run<int64_t>(oy, a.up_y, a.down_y, a.pad_y);
+      plans[oy] = {run.input, run.tap, rows.of(run.tap)};
+    }
+    group = separable && a.out_h >= 4 ? group_loop() : nullptr;
+    const int64_t per_run = columns[0]->per_phase;
+    width = kStrip * a.up_x / (a.down_x * a.k);
+    width = width < 8 ? 8 : width + width % 2;
+    width = width >= a.out_w - width / 2 ? a.out_w : width;
+    pitch = ((width * a.down_x + a.up_x - 1) / a.up_x + per_run + 2) * a.k;
+    pitch = (pitch + 15) / 16 * 16;
+    batch = kLines / pitch / 4 * 4;
+    batch = batch > a.out_h ? (a.out_h + 3) / 4 * 4 : batch < 4 ? 4 : batch;
+    band = kBand / (a.out_w * a.k) / batch * batch;
+    band = band < batch ? batch : band;
+    band = band > a.out_h ? a.out_h : band;
+    bands = (a.out_h + band - 1) / band;
+    max_rows = (a.fh + a.up_y - 1) / a.up_y;
+    in_row = a.in_w * a.k;
   }
-  for (; o < end; o++) {
-    const auto run = at(o);
-    const S* source = in + (run.input - origin) * k;
-    T* target = out + (o - begin) * k;
-    const S* taps = phases.of(run.tap);
-    if (k >= 8) {
-      fir_any<ADD>(target, source, taps, m, k, k);
-    } else {
-      for (int64_t c = 0; c < k; c++) {
-        S v = ADD ? S(read(target[c])) : S(0);
-        for (int64_t t = 0; t < m; t++) v += taps[t] * source[c + t * k];
-        write(target + c, v);
+  ~Upfirdn() {
+    free(plans);
+    for (int64_t t = 0; t < sets; t++) delete columns[t];
+    free(columns);
+  }
+  Upfirdn(const Upfirdn&) = delete;
+  Upfirdn& operator=(const Upfirdn&) = delete;
+
+  Group group_loop() const {
+    const int64_t taps = rows.per_phase;
+    if (taps * a.up_y != a.fh) return nullptr;  // a phase has fewer taps
+    if (a.up_y == 1 && a.down_y == 1 && taps == 4) return sum_four<4, 1, 2, 3, S, T>;
+    if (a.up_y == 1 && a.down_y == 2 && taps == 4) return sum_four<4, 2, 4, 6, S, T>;
+    if (a.up_y == 2 && a.down_y == 1 && taps == 2)
+      return plans[1].input == plans[0].input ? sum_four<2, 0, 1, 1, S, T> : sum_four<2, 1, 1, 2, S, T>;
+    return nullptr;
+  }
+};
+
+// One thread's buffers, and its tasks.
+template <typename T>
+struct UpfirdnWorker {
+  using S = typename Accumulator<T>::type;
+  const Upfirdn<T>& u;
+  const UpfirdnArgs& a;
+  S *buffer, *lines, *sums;
+  T* zeros;
+  const T** inputs;
+  bool cleared = false;
+
+  explicit UpfirdnWorker(const Upfirdn<T>& upfirdn) : u(upfirdn), a(u.a) {
+    // What comes from the image starts at a cache line's start, so that no store straddles two.
+    buffer = allocate_aligned<S>(u.batch * u.pitch + 16);
+    lines = buffer + (16 - Strip(a, u.width, u.columns[0]->per_phase, nullptr).lead % 16) % 16;
+    sums = allocate_aligned<S>(u.width * a.k);
+    zeros = static_cast<T*>(calloc(size_t(u.pitch), sizeof(T)));
+    inputs = static_cast<const T**>(malloc(size_t(u.max_rows + 16) * sizeof(void*)));
+  }
+  ~UpfirdnWorker() {
+    free(inputs);
+    free(zeros);
+    free(sums);
+    free(buffer);
+  }
+  UpfirdnWorker(const UpfirdnWorker&) = delete;
+  UpfirdnWorker& operator=(const UpfirdnWorker&) = delete;
+
+  void task(int64_t index) {
+    const int64_t plane = index / u.bands, top = index % u.bands * u.band;
+    const int64_t bottom = top + u.band < a.out_h ? top + u.band : a.out_h;
+    const T* x = static_cast<const T*>(a.x) + plane * a.in_h * a.in_w * a.k;
+    T* y = static_cast<T*>(a.y) + plane * a.out_h * a.out_w * a.k;
+    for (int64_t oy = top; oy < bottom; oy += u.batch) {
+      const int64_t count = bottom - oy < u.batch ? bottom - oy : u.batch;
+      Strip strip(a, u.width, u.columns[0]->per_phase, nullptr);
+      for (;;) {
+        clear_outside(strip);
+        const T* from = x + strip.from * a.k;
+        T* to = y + strip.left * a.k;
+        u.separable ? separable_rows(strip, from, to, oy, count) : full_rows(strip, from, to, oy, count);
+        if (strip.right == a.out_w) break;
+        strip = next_strip(strip, count);
       }
     }
   }
-}
 
-// The input rows that an output row reads: `count` from `top` on, with `weights` (separable), the first at tap `tap`.
-template <typename S>
-struct RowPlan {
-  int64_t top, count, tap;
-  const S* weights;
-};
-
-template <typename S>
-static void plan_rows(RowPlan<S>* plans, const UpfirdnArgs& a, const Phases<S>& rows) {
-  for (int64_t oy = 0; oy < a.out_h; oy++) {
-    const auto run = tap_run<int64_t>(oy, a.up_y, a.down_y, a.pad_y);
-    const int64_t taps_here = (a.fh - run.tap + a.up_y - 1) / a.up_y;
-    const int64_t skipped = run.input < 0 ? -run.input : 0;
-    const int64_t top = run.input + skipped;
-    int64_t count = taps_here - skipped;
-    count = count > a.in_h - top ? a.in_h - top : count;
-    count = count < 0 ? 0 : count;
-    plans[oy] = {top, count, run.tap + skipped * a.up_y, rows.of(run.tap) + skipped};
+  // Lines move on to the next strip.
+  Strip next_strip(const Strip& strip, int64_t count) {
+    Strip before = strip;
+    if (!u.separable) before.end = before.origin;  // its lines are other rows' by now
+    const Strip next(a, u.width, u.columns[0]->per_phase, &before);
+    for (int64_t r = 0; r < count && next.kept; r++) {
+      S* line = lines + r * u.pitch;
+      memmove(line, line + (next.origin - strip.origin) * a.k, size_t(next.kept) * sizeof(S));
+    }
+    return next;
   }
-}
 
-// A range [left, right) of output columns and the input pixels [origin, origin + span) they read, of which those from
-// `from` on, `body` values after `lead`, lie in the image.
-struct Strip {
-  int64_t left, right, origin, from, lead, body, values;
+  // Outside the image lines are zero, whatever the row.
+  void clear_outside(const Strip& strip) {
+    if (cleared && u.width == a.out_w) return;
+    cleared = true;
+    const int64_t values = (strip.end - strip.origin) * a.k, last = strip.lead + strip.body;
+    for (int64_t r = 0; r < u.batch; r++) {
+      S* line = lines + r * u.pitch;
+      memset(line + strip.kept, 0, size_t(strip.lead - strip.kept) * sizeof(S));
+      memset(line + last, 0, size_t(values - last) * sizeof(S));
+    }
+  }
 
-  Strip(const UpfirdnArgs& a, int64_t left_, int64_t right_, int64_t per_run) : left(left_), right(right_) {
-    origin = tap_run<int64_t>(left, a.up_x, a.down_x, a.pad_x).input;
-    const int64_t span = tap_run<int64_t>(right - 1, a.up_x, a.down_x, a.pad_x).input + per_run - origin;
-    from = origin < 0 ? 0 : origin;
-    const int64_t to = origin + span > a.in_w ? a.in_w : origin + span;
-    const bool any = to > from;
-    lead = (any ? from - origin : span) * a.k;
-    body = any ? (to - from) * a.k : 0;
-    values = span * a.k;
+  const T* input_row(const T* x, int64_t row) const {
+    return row >= 0 && row < a.in_h ? x + row * u.in_row : zeros;
+  }
+
+  void separable_rows(const Strip& strip, const T* x, T* y, int64_t oy, int64_t count) {
+    S* body = lines + strip.lead;
+    int64_t r = 0;
+    for (; u.group && r + 4 <= count; r += 4) {
+      const RowPlan<S>* plan = u.plans + oy + r;
+      const int64_t reads = plan[3].input + u.rows.per_phase - plan[0].input;
+      for (int64_t i = 0; i < reads; i++) inputs[i] = input_row(x, plan[0].input + i);
+      u.group(body + r * u.pitch, u.pitch, inputs, plan[0].weights, plan[1].weights, strip.body);
+    }
+    for (; r < count; r++) {
+      const RowPlan<S>& plan = u.plans[oy + r];
+      const int64_t reads = (a.fh - plan.tap + a.up_y - 1) / a.up_y;
+      for (int64_t i = 0; i < reads; i++) inputs[i] = input_row(x, plan.input + i);
+      sum_all_rows<false>(body + r * u.pitch, inputs, plan.weights, reads, strip.body);
+    }
+    const int64_t out_row = a.out_w * a.k;
+    filter_lines<false>(Lines<S, T>{lines, y + oy * out_row, u.pitch, out_row, count, strip.origin, strip.left, strip.right},
+                        a, *u.columns[0]);
+  }
+
+  // Filters that are no outer product: each of their rows by itself, added up.
+  void full_rows(const Strip& strip, const T* x, T* y, int64_t oy, int64_t count) {
+    const int64_t values = (strip.right - strip.left) * a.k;
+    for (int64_t r = oy; r < oy + count; r++) {
+      memset(sums, 0, size_t(values) * sizeof(S));
+      for (int64_t t = u.plans[r].tap, row = u.plans[r].input; t < a.fh; t += a.up_y, row++) {
+        if (row < 0 || row >= a.in_h) continue;
+        const T* input = input_row(x, row);
+        for (int64_t i = 0; i < strip.body; i++) lines[strip.lead + i] = read(input[i]);
+        filter_lines<true>(Lines<S, S>{lines, sums, u.pitch, values, 1, strip.origin, strip.left, strip.right}, a, *u.columns[t]);
+      }
+      T* out = y + r * a.out_w * a.k;
+      for (int64_t i = 0; i < values; i++) write(out + i, sums[i]);
+    }
   }
 };
 
 template <typename T>
 static void upfirdn2d_typed(const UpfirdnArgs& a) {
-  using S = typename Accumulator<T>::type;
-  const T* x = static_cast<const T*>(a.x);
-  T* y = static_cast<T*>(a.y);
-  const bool separable = a.taps == nullptr;
-  // Column taps: one set, or one for each filter row where the filter is not separable.
-  const int64_t sets = separable ? 1 : a.fh;
-  const Phases<S>** columns = static_cast<const Phases<S>**>(malloc(size_t(sets) * sizeof(void*)));
-  for (int64_t t = 0; t < sets; t++)
-    columns[t] = new Phases<S>(separable ? a.taps_x : a.taps + t * a.fw, a.fw, a.up_x);
-  const Phases<S> rows(a.taps_y, separable ? a.fh : 0, a.up_y);
-  RowPlan<S>* plans = static_cast<RowPlan<S>*>(malloc(size_t(a.out_h) * sizeof(RowPlan<S>)));
-  plan_rows(plans, a, rows);
-
-  // Strips so narrow that the rows an output row reads stay in the L1 cache for the next one; bands of output rows.
-  const int64_t per_run = columns[0]->per_phase;
-  int64_t width = kStrip * a.up_x / (a.down_x * a.k);
-  width = width < 8 ? 8 : width + width % 2;
-  width = width >= a.out_w - width / 2 ? a.out_w : width;
-  const int64_t strips = (a.out_w + width - 1) / width;
-  int64_t band = 2 * kStrip * 8 / (width * a.k);
-  band = band < 4 ? 4 : band > a.out_h ? a.out_h : band;
-  const int64_t bands = (a.out_h + band - 1) / band;
-  const int64_t max_values = ((width * a.down_x + a.up_x - 1) / a.up_x + per_run + 2) * a.k;
-  const int64_t max_rows = (a.fh + a.up_y - 1) / a.up_y;
-
-  parallel(a.parallel, a.planes * bands * strips, 16384 / (width * band * a.k) + 1, [&](int64_t begin, int64_t end) {
-    S* line = allocate_aligned<S>(max_values);
-    S* sum = allocate_aligned<S>(width * a.k);
-    const T** inputs = static_cast<const T**>(malloc(size_t(max_rows) * sizeof(void*)));
-    for (int64_t task = begin; task < end; task++) {
-      const int64_t plane = task / (bands * strips), rest = task % (bands * strips);
-      const int64_t top_row = rest / strips * band, left = rest % strips * width;
-      const int64_t last_row = top_row + band < a.out_h ? top_row + band : a.out_h;
-      const Strip strip(a, left, left + width < a.out_w ? left + width : a.out_w, per_run);
-      // Outside the image the line stays zero for all rows.
-      memset(line, 0, size_t(strip.lead) * sizeof(S));
-      memset(line + strip.lead + strip.body, 0, size_t(strip.values - strip.lead - strip.body) * sizeof(S));
-      for (int64_t oy = top_row; oy < last_row; oy++) {
-        const RowPlan<S>& plan = plans[oy];
-        const int64_t values = (strip.right - strip.left) * a.k;
-        const T* first = x + ((plane * a.in_h + plan.top) * a.in_w + strip.from) * a.k;
-        for (int64_t r = 0; r < plan.count; r++) inputs[r] = first + r * a.in_w * a.k;
-        T* out = y + ((plane * a.out_h + oy) * a.out_w + strip.left) * a.k;
-        if (separable) {
-          sum_all_rows(line + strip.lead, inputs, plan.weights, plan.count, strip.body);
-          filter_row<false>(out, line, strip.origin, *columns[0], a, strip.left, strip.right);
-          continue;
-        }
-        memset(sum, 0, size_t(values) * sizeof(S));
-        for (int64_t r = 0; r < plan.count; r++) {
-          for (int64_t i = 0; i < strip.body; i++) line[strip.lead + i] = read(inputs[r][i]);
-          filter_row<true>(sum, line, strip.origin, *columns[plan.tap + r * a.up_y], a, strip.left, strip.right);
-        }
-        for (int64_t i = 0; i < values; i++) write(out + i, sum[i]);
-      }
-    }
-    free(inputs);
-    free(sum);
-    free(line);
+  const Upfirdn<T> u(a);
+  parallel(a.parallel, a.planes * u.bands, 16384 / (a.out_w * u.band * a.k) + 1, [&](int64_t begin, int64_t end) {
+    UpfirdnWorker<T> worker(u);
+    for (int64_t index = begin; index < end; index++) worker.task(index);
   });
-  free(plans);
-  for (int64_t t = 0; t < sets; t++) delete columns[t];
-  free(columns);
 }
 
 void upfirdn2d(const UpfirdnArgs& args) {
