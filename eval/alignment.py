@@ -92,6 +92,8 @@ def counts_by_class(
             if source.train_counts is not None and set(names) <= set(source.train_counts):
                 return [int(source.train_counts[name]) for name in names]
         return None
+    if hasattr(train_counts, "tolist"):  # of a tensor or an array
+        train_counts = train_counts.tolist()
     if isinstance(train_counts, Mapping):
         lacking = [name for name in names if name not in train_counts]
         if lacking:

@@ -47,6 +47,11 @@ def _images_compared(found: Findings) -> list[str]:
             f"Real images are {real.resolution} pixels wide, generated ones {fake.resolution}: distances measure that, "
             "too. Bring all to one size with --resolution."
         )
+    if found.overlap_unknown:
+        said.append(
+            "Reference and training images have other sizes or channels, so nobody can tell which are the same: 'real images "
+            "recognised' may count images already seen, and memorization has no control. Bring all to one size with --resolution."
+        )
     known = 0 if found.overlap is None else int(found.overlap[0].sum())
     if known:
         said.append(

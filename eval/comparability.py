@@ -95,7 +95,9 @@ def _other_reference(a: Report, b: Report) -> str | None:
 
 
 def _other_judge(a: Report, b: Report) -> str | None:
-    if not all(_JUDGED & report.metrics.keys() for report in (a, b)) or _judge(a) == _judge(b):
+    digests = [report.settings.get("judge_digest") for report in (a, b)]
+    judges = [_judge(a), _judge(b)] if None in digests else digests
+    if not all(_JUDGED & report.metrics.keys() for report in (a, b)) or judges[0] == judges[1]:
         return None
     return (
         "The classifiers that judged differ (another reference, seed or machine): what they recognise "
@@ -104,10 +106,7 @@ def _other_judge(a: Report, b: Report) -> str | None:
 
 
 def _judge(report: Report) -> Any:
-    """What tells the judge from others: its digest, or, in older reports, what it was trained on."""
-    known = report.settings.get("judge_digest")
-    if known is not None:
-        return known
+    """What tells the judge from others where older reports have no digest of it: what it was trained on."""
     own = report.features["weights_hash"] if report.features["name"] == "classifier" else None
     return own, report.settings.get("real"), report.settings.get("seed")
 

@@ -207,11 +207,13 @@ def evaluate(
         return Report({}, {}, [], {}, {}, {})
     if training is not None and wanted & {"balance", "memorization"}:
         found.overlap = shared_images(sides.real, training)
+        found.overlap_unknown = found.overlap is None
     if "balance" in wanted:
-        unseen = None if training is None or found.overlap is None else training.without(found.overlap[1])
+        unseen = training.without(found.overlap[1]) if training is not None and found.overlap else training
         found.balance = judge_balance(extractor, context, sides, unseen, batch_size=batch_size)
-    if "memorization" in wanted and training is not None and found.overlap is not None:
-        found.memorization = measure_memorization(extractor, sides, training, extract, found.overlap[0])
+    if "memorization" in wanted and training is not None:
+        known_real = None if found.overlap is None else found.overlap[0]
+        found.memorization = measure_memorization(extractor, sides, training, extract, known_real)
     if "utility" in wanted and to_top_up is not None:
         synthetic = everything.fake
         if synthetic.kind == "generator":

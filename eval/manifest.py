@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_lt.data.archive import UNREADABLE
 from gan_lt.data.shard_paths import shard_paths
 from gan_lt.errors import InputError
 
@@ -72,7 +73,7 @@ def _text(path: Path) -> bytes | None:
             return None
         with zipfile.ZipFile(path) as archive:
             return archive.read("manifest.json") if "manifest.json" in archive.namelist() else None
-    except (OSError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"manifest.json of {path} can't be read ({error}); write the synthetic set again"
         ) from None

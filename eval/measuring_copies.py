@@ -37,10 +37,11 @@ def measure_memorization(
     sides: AlignedSources,
     training: ImageSource,
     extract: Callable[[ImageSource], npt.NDArray[np.float32]],
-    known_real: npt.NDArray[np.bool_],
+    known_real: npt.NDArray[np.bool_] | None,
 ) -> MeasuredCopies:
     """Memorization of the training images class by class, in the extractor's features. known_real [n_real]: which
-    images of the reference are training images themselves: the control, of images never seen, leaves them out.
+    images of the reference are training images themselves: the control, of images never seen, leaves them out; None:
+    nobody knows, and there is no control.
 
     With the reference-trained classifier it is measured in pixels: a classifier folds a class together, so
     that its features can't tell a copy from another image of the class. Raises InputError if sizes differ
@@ -73,7 +74,7 @@ def measure_memorization(
         except InputError as error:
             raise InputError(f"class {name!r} of {training.name}: {error}") from None
         result.share.append(found.share)
-        held = held[~known_real[held]]
+        held = held[:0] if known_real is None else held[~known_real[held]]
         control = memorization(train_points[known], real_points[held]).share if len(held) else None
         result.control.append(control)
         result.pairs.extend(_closest(found, name, training, known, sides.fake, made))

@@ -34,7 +34,9 @@ CLASS_MEASURES = {
 
 @dataclass
 class Findings:
-    """Everything measured, before it is laid out. overlap: which reference and which training images are the same."""
+    """Everything measured, before it is laid out. overlap: which reference and which training images are the same.
+    overlap_unknown: there are training images, and they can't be compared.
+    """
 
     names: tuple[str, ...]
     sides: AlignedSources
@@ -47,6 +49,7 @@ class Findings:
     balance: JudgedBalance | None = None
     memorization: MeasuredCopies | None = None
     overlap: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None = None
+    overlap_unknown: bool = False
     utility: dict[str, Any] | None = None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -213,6 +212,8 @@ def _train(
     from gan_lt.processes import is_main, text_from_main, world_size
     from gan_lt.training import create_run, open_training_set, train
     from gan_lt.training.distributed import check_batch, remember_launch, restarted_run
+    from gan_lt.training.failures import OutOfMemoryError
+    from gan_lt.training.run_directory import discard_run
 
     console.quiet = not is_main()
     note = check_batch(config)
@@ -220,6 +221,7 @@ def _train(
     if images.skipped:
         console.print(f"skipped {len(images.skipped)} unreadable images: {', '.join(images.skipped[:5])}")
     run = args.resume
+    existed = args.name is not None and (args.outdir / args.name).exists()
     if run is None and is_main():
         run = restarted_run(args.outdir)
         if run is None:
@@ -236,10 +238,12 @@ def _train(
     )
     try:
         return run, train(config, images, run, console, device, initial)
+    except OutOfMemoryError:
+        raise  # its remedy is to go on with this run
     except InputError:
         # bad input that only showed when the networks and methods were built: leave no empty run behind
         if args.resume is None and is_main() and not (run / "stats.jsonl").exists():
-            shutil.rmtree(run)
+            discard_run(run, keep_folder=existed)
         raise
 
 
@@ -248,14 +252,16 @@ def _with_lasting_paths(config: TrainConfig) -> TrainConfig:
     values = config.model_dump()
     for section, key in _PATHS:
         if values[section][key] is not None:
-            values[section][key] = _lasting_path(values[section][key])
+            may_be_named = (section, key) in (("data", "path"), ("metrics", "real"))
+            if not (may_be_named and is_named(values[section][key])):
+                values[section][key] = _lasting_path(values[section][key])
     return validate(values)
 
 
 def _lasting_path(data: str) -> str:
     """The path as config.yaml keeps it: it has to hold from another folder, too."""
     path = os.path.expanduser(data)
-    if not is_named(data) and (os.path.exists(path) or is_pattern(Path(path))):
-        # links are kept: what lies beside a list or a shard counts
-        return os.path.abspath(path)
+    if os.path.exists(path) or is_pattern(Path(path)):
+        # links and ".." behind them are kept: what lies beside a list or a shard counts
+        return str(Path(path).absolute())
     return data

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gan_lt import config as config_package
 from gan_lt.config import (
     TrainConfig,
     build_config,
@@ -233,3 +234,15 @@ def test_yaml_holds_every_setting() -> None:
     values = yaml.safe_load(dump_yaml(TrainConfig()))
     assert set(values) == set(TrainConfig.model_fields)
     assert set(values["training"]) == set(type(TrainConfig().training).model_fields)
+
+
+def test_every_section_is_importable_from_the_package() -> None:
+    sections = {type(getattr(TrainConfig(), name)).__name__ for name in TrainConfig.model_fields}
+    sections = {name for name in sections if name.endswith("Config")} | {
+        "AdaConfig",
+        "Section",
+        "TrainConfig",
+    }
+    assert len(sections) == 19
+    assert sections <= set(config_package.__all__)
+    assert all(hasattr(config_package, name) for name in config_package.__all__)

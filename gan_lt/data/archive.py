@@ -31,7 +31,15 @@ _BOMB_RATIO, _BOMB_BYTES = 1000, 2**20  # an entry over both is refused
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _OTHER_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
 _LZMA_MEMORY = 2**28  # bytes; an entry may ask for 4 GiB
-_UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error)
+UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 class ZipFiles:
@@ -63,7 +71,7 @@ class ZipFiles:
         elif method == zipfile.ZIP_BZIP2:
             data = bz2.BZ2Decompressor().decompress(data, size + 1)
         elif method == zipfile.ZIP_LZMA:
-            data = _unpack_lzma(data, size + 1)
+            data = _unpack_lzma(data, size)
         if len(data) != size or zlib.crc32(data) != self._checksums[position]:
             raise zipfile.BadZipFile("bad CRC-32 or length")
         return io.BytesIO(data)
@@ -84,12 +92,15 @@ class ZipFiles:
         return header + 30 + int(name_length) + int(extra_length)
 
 
-def _unpack_lzma(data: bytes, most: int) -> bytes:
-    """Up to ``most`` bytes of an entry: two of version, the length of the properties, these, and the stream."""
+def _unpack_lzma(data: bytes, size: int) -> bytes:
+    """The ``size`` bytes of an entry: two of version, the length of the properties, these, and the stream.
+
+    No byte more is asked for: an entry need not mark its end, and a decoder makes some up behind it then.
+    """
     length = int.from_bytes(data[2:4], "little")
     unknown_size = b"\xff" * 8  # with properties and size in front it is an .lzma file
     unpacking = lzma.LZMADecompressor(lzma.FORMAT_ALONE, _LZMA_MEMORY)
-    return unpacking.decompress(data[4 : 4 + length] + unknown_size + data[4 + length :], most)
+    return unpacking.decompress(data[4 : 4 + length] + unknown_size + data[4 + length :], size)
 
 
 def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
@@ -104,7 +115,7 @@ def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(f"{shown} is not a zip that can be read ({error}): make it again") from error
     with archive:
         entries = archive.infolist()
@@ -126,7 +137,7 @@ def _label(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], shown: str)
     if description is not None:
         try:
             text = archive.read(description)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise InputError(f"{shown}: {description} can't be read ({error}): make the zip again") from error
         around = description.removesuffix("dataset.json")
         return _with_prefix(labels_from_json(text, _without(names, around), shown), around)

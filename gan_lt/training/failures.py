@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from gan_lt.config import TrainConfig, validate
 from gan_lt.errors import InputError
+from gan_lt.training.checkpoint import list_checkpoints
 from gan_lt.training.distributed import check_batch
 from gan_lt.training.guard import StepGuard
 from gan_lt.training.run_directory import CONFIG_NAME
@@ -20,16 +21,31 @@ class TrainingDivergedError(InputError):
     """Losses stopped being finite."""
 
 
+class OutOfMemoryError(InputError):
+    """A step needs more memory than there is; the run can go on with less at a time."""
+
+
 @contextmanager
-def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
-    """Out of memory becomes one line with the setting that lowers what a step needs."""
+def memory_for_networks(run: Path) -> Iterator[None]:
+    """Out of memory while networks are built or loaded becomes one line."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        lacking = isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-            text in str(error) for text in ("not enough memory", "can't allocate memory")
-        )
-        if not lacking:
+        if not _lacks_memory(error):
+            raise
+        raise InputError(
+            f"{run}: out of memory while the networks were set up: a run with a smaller generator.channel_max or "
+            f"data.resolution needs less"
+        ) from error
+
+
+@contextmanager
+def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
+    """Out of memory in a step becomes one line with the setting that lowers what it needs."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
             raise
         images = config.training.round
         smaller = next((n for n in range(images // 2, 1, -1) if _holds(config, n)), None)
@@ -38,9 +54,16 @@ def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
             if smaller is None
             else f"set training.micro_batch={smaller} in {run / CONFIG_NAME}, then --resume {run}"
         )
-        raise InputError(
-            f"{run}: out of memory with {images} images at a time; the last checkpoint is kept: {remedy}"
+        kept = "; the last checkpoint is kept" if list_checkpoints(run / "checkpoints") else ""
+        raise OutOfMemoryError(
+            f"{run}: out of memory with {images} images at a time{kept}: {remedy}"
         ) from error
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        text in str(error) for text in ("not enough memory", "can't allocate memory")
+    )
 
 
 def _holds(config: TrainConfig, micro_batch: int) -> bool:

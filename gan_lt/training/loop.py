@@ -17,7 +17,7 @@ from gan_lt.interruption import StopRequest
 from gan_lt.processes import any_process, average_gradients, is_main, wait_for_all
 from gan_lt.progress import training_progress
 from gan_lt.training.ema import ema_decay, update_ema
-from gan_lt.training.failures import check_progress, enough_memory, lost_loaders, writing
+from gan_lt.training.failures import check_progress, enough_memory, lost_loaders, memory_for_networks, writing
 from gan_lt.training.fine_tuning import start_from
 from gan_lt.training.guard import LIMIT, parameters_of
 from gan_lt.training.initial_networks import InitialNetworks, open_initial_networks
@@ -80,7 +80,7 @@ def _train(
     measuring = _measuring(config, images, run, console, device) if is_main() else None
     if device.type == "cpu" and settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    with enough_memory(config, run):
+    with memory_for_networks(run):
         state = TrainingState(config, images, device)
         if not resume(state, run, console) and settings.init_from is not None:
             networks = initial or open_initial_networks(settings.init_from)

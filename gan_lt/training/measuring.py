@@ -15,7 +15,7 @@ from eval.reference import Reference
 from eval.sources import ImageSource, SourceOptions, open_source, source_of_set
 from gan_lt.config import MetricsConfig, TrainConfig
 from gan_lt.data import ImageSet
-from gan_lt.data.opening import is_named
+from gan_lt.data.opening import Split, is_named
 from gan_lt.errors import InputError
 from gan_lt.models import ImageGenerator
 from gan_lt.sampling.images import sample_images
@@ -113,13 +113,16 @@ def reference_images(config: TrainConfig, images: ImageSet) -> ImageSource:
     path, real = config.data.path, config.metrics.real
     if real is None and (path is None or not is_named(path)):
         return source_of_set(images, "the training images")
-    shown = real if real is not None else path
+    split: Split = "test"
+    if real is None and path is not None:
+        real, _, trained = path.partition(":")
+        split = "train" if trained == "test" else "test"
     # where the images of a list lie is not where CIFAR lies
-    root = config.data.root if is_named(shown or "") == is_named(path or "") else None
+    root = config.data.root if is_named(real or "") == is_named(path or "") else None
     options = SourceOptions(
         "metrics.real",
-        "test",
+        split,
         data_root=None if root is None else Path(root),
         resolution=images.resolution,
     )
-    return open_source(shown, options)
+    return open_source(real, options)

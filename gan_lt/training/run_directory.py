@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -48,6 +49,18 @@ def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Pa
             f"--outdir: {outdir} can't be written ({error.strerror}); choose a folder of yours with free space"
         ) from error
     return run
+
+
+def discard_run(run: Path, *, keep_folder: bool) -> None:
+    """Remove what a run that came to nothing has written, as far as that goes. keep_folder: it was there before."""
+    with suppress(OSError):
+        for path in run.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if not keep_folder:
+            run.rmdir()
 
 
 def _is_ours(path: Path) -> bool:

@@ -175,7 +175,10 @@ class TrainingState:
                 "--resume: the training images have changed since this run began; restore them, or start a new run"
             )
         parts: dict[str, nn.Module] = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
+        parts |= {"path_length": self.objective.path_length, "augment": self.objective.augment}
         parts |= {f"terms.{term.name}": term for term in self.objective.terms}
+        # checkpoints from before ADA have none
+        state = {"augment": {}, **state}
         check_fit(
             parts, {"optimizer_g": self.optimizer_g, "optimizer_d": self.optimizer_d}, state, self.config
         )
@@ -186,8 +189,7 @@ class TrainingState:
         _load_optimizer(self.optimizer_g, state["optimizer_g"])
         _load_optimizer(self.optimizer_d, state["optimizer_d"])
         self.objective.path_length.load_state_dict(state["path_length"])
-        # checkpoints from before ADA have none
-        self.objective.augment.load_state_dict(state.get("augment", {}))
+        self.objective.augment.load_state_dict(state["augment"])
         for term in self.objective.terms:
             term.load_state_dict(state["terms"][term.name])
         self.loader.load_state_dict(state["loader"])

@@ -13,7 +13,9 @@ from gan_lt.classifier import Classifier
 from gan_lt.cli import main
 from gan_lt.commands import generate_command, run_command, train_command
 from gan_lt.data import open_image_set
+from gan_lt.errors import InputError
 from gan_lt.models import Generator, SnganGenerator
+from gan_lt.training import loop
 from gan_lt.training.run_directory import open_run
 from tests.commands.runs import TINY, Refused, contents, write_images
 
@@ -147,6 +149,59 @@ def test_a_folder_of_other_things_is_no_place_for_a_run(
     (tmp_path / "runs" / "photos" / "owl").mkdir(parents=True)
     line = refused(train_command, ["--data", data, "--outdir", tmp_path / "runs", "--name=photos", *TINY])
     assert "photos exists and holds owl" in line
+
+
+def test_a_run_whose_first_step_lacks_memory_stays_and_goes_on_with_less(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacking(*_: object) -> None:
+        raise MemoryError
+
+    arguments = ["--data", str(data), "--outdir", str(tmp_path), "--name=run", *TINY]
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "training_step", lacking)
+        assert run_command(train_command, arguments) == 2
+    config = tmp_path / "run" / "config.yaml"
+    said = capsys.readouterr().err
+    assert f"set training.micro_batch=4 in {config}, then --resume" in said
+    assert "checkpoint" not in said
+    config.write_text(config.read_text().replace("micro_batch: null", "micro_batch: 4"))
+    assert train_command(["--resume", str(tmp_path / "run")]) == 0
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_an_empty_folder_of_ones_own_stays_after_bad_input(
+    tmp_path: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    link: bool,
+) -> None:
+    def wrong(*_: object) -> None:
+        raise InputError("that goes not together")
+
+    (tmp_path / "mine").mkdir()
+    if link:
+        (tmp_path / "linked").symlink_to(tmp_path / "mine")
+    monkeypatch.setattr(loop, "TrainingState", wrong)
+    before = contents(tmp_path)
+    name = f"--name={'linked' if link else 'mine'}"
+    assert run_command(train_command, ["--data", str(data), "--outdir", str(tmp_path), name, *TINY]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: that goes not together"
+    assert contents(tmp_path) == before
+
+
+def test_paths_are_kept_as_links_and_dots_make_them(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other" / "deep").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "link").symlink_to(tmp_path / "other" / "deep")
+    data.rename(tmp_path / "other" / "data")
+    monkeypatch.chdir(tmp_path / "work")
+    assert train_command(["--data=link/../data", "--outdir=.", "--name=run", *TINY]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert train_command(["--resume=work/run", "--kimg=0.048"]) == 0
 
 
 def test_missing_or_wrong_data(tmp_path: Path, refused: Refused) -> None:

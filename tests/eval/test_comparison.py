@@ -143,6 +143,14 @@ def test_another_judge_gives_no_difference_in_what_it_recognised(tmp_path: Path)
     assert any("judged differ" in text for text in warnings)
 
 
+def test_an_older_report_without_digest_has_the_judge_of_the_same_reference_and_seed(tmp_path: Path) -> None:
+    old, new = evaluation(DISTANCES_A), evaluation(DISTANCES_A)
+    del old["settings"]["judge_digest"]
+    whole, _, warnings = both(tmp_path, old, new)
+    assert whole["conditional_accuracy"].difference not in ("-", "")
+    assert not any("judged differ" in text for text in warnings)
+
+
 def test_the_classifier_whose_features_differ_is_another_judge_in_older_reports_too(tmp_path: Path) -> None:
     sides = [evaluation(DISTANCES_A, weights=weights) for weights in "wv"]
     for side in sides:

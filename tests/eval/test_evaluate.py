@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from eval import EvaluationOptions, Report, evaluate, frechet_distance_from_features, kernel_distance, prdc
 from gan_lt.errors import InputError
@@ -69,6 +70,28 @@ def test_report_records_what_another_must_share_to_be_compared(
     assert None is not other_reference["judge_digest"] != first["judge_digest"] is not None
     without = evaluate(held_out, good_fake, flat, "fid", options=OPTIONS).settings
     assert (without["training_digest"], without["judge_digest"]) == (None, None)
+
+
+def test_counts_may_be_a_tensor(held_out: Arrays, good_fake: Arrays) -> None:
+    counts = torch.arange(10) + 3
+    report = evaluate(held_out, good_fake, flat, "ifid", train_counts=counts, options=OPTIONS)
+    assert [row["n_train"] for row in report.per_class] == counts.tolist()
+
+
+def test_where_nobody_can_tell_which_images_are_the_same_there_is_no_control(
+    held_out: Arrays, good_fake: Arrays, training_rest: Arrays
+) -> None:
+    doubled = held_out[0].repeat(2, axis=2).repeat(2, axis=3)
+
+    def features(images: np.ndarray) -> np.ndarray:
+        return flat(images[:, :, :: images.shape[2] // 16, :: images.shape[3] // 16])
+
+    report = evaluate(
+        (doubled, held_out[1]), good_fake, features, "memorization", train=training_rest, options=OPTIONS
+    )
+    assert report.metrics["memorization"] is not None
+    assert report.metrics.get("memorization_control") is None
+    assert any("nobody can tell which are the same" in text for text in report.warnings)
 
 
 def test_reference_is_cut_to_equal_numbers(held_out: Arrays, good_fake: Arrays) -> None:

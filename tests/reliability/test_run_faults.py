@@ -61,7 +61,7 @@ def test_out_of_memory_while_resuming_is_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(TrainingState, "load_state_dict", load)
-    with pytest.raises(InputError, match="out of memory"):
+    with pytest.raises(InputError, match="out of memory while the networks were set up"):
         train(make_config(), images, run, Console(quiet=True), CPU)
 
 

@@ -75,6 +75,7 @@ def test_changed_images_are_refused(
             {"discriminator": {"architecture": "orig"}},
             r"discriminator\.architecture was resnet, is orig; .* of D",
         ),
+        ({"augment": {"name": "ada"}}, r"augment\.name was diffaugment, is ada; augment's p is not in it"),
         ({"regularizers": ["lecam"]}, r"regularizers was \[\], is \['lecam'\]; it has no 'lecam'"),
     ],
 )
@@ -115,6 +116,15 @@ def test_frozen_layers_that_were_changed_are_a_misfit(make_config: MakeConfig, i
         InputError, match=r"freeze_discriminator_layers was 0, is 1.*optimizer_d trains \d+ tensors"
     ):
         TrainingState(frozen, images, CPU).load_state_dict(saved)
+
+
+def test_ada_that_was_taken_away_is_a_misfit(make_config: MakeConfig, images: ImageSet) -> None:
+    saved = TrainingState(make_config({"augment": {"name": "ada"}}), images, CPU).state_dict()
+    state = TrainingState(make_config(), images, CPU)
+    before = {name: value.clone() for name, value in state.D.state_dict().items()}
+    with pytest.raises(InputError, match=r"augment\.name was ada, is diffaugment; its p of augment"):
+        state.load_state_dict(saved)
+    assert not differences(before, dict(state.D.state_dict()))
 
 
 @pytest.mark.parametrize(

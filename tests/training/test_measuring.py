@@ -146,16 +146,17 @@ def test_impossible_settings_are_named(make_config: MakeConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "real", "opened", "root"),
+    ("path", "real", "opened", "root", "split"),
     [
-        ("LIST", "cifar10:test", "cifar10:test", None),
-        ("cifar10:train", "cifar10", "cifar10", "ROOT"),
-        ("cifar10:train", None, "cifar10:train", "ROOT"),
-        ("cifar10", "LIST", "LIST", None),
-        ("LIST", "OTHER", "OTHER", "ROOT"),
+        ("LIST", "cifar10:test", "cifar10:test", None, "test"),
+        ("cifar10:train", "cifar10", "cifar10", "ROOT", "test"),
+        ("cifar10:train", None, "cifar10", "ROOT", "test"),
+        ("cifar10:test", None, "cifar10", "ROOT", "train"),
+        ("cifar10", "LIST", "LIST", None, "test"),
+        ("LIST", "OTHER", "OTHER", "ROOT", "test"),
     ],
 )
-def test_the_folder_of_a_list_is_not_that_of_a_named_set(
+def test_the_reference_is_held_out_and_the_folder_of_a_list_is_not_that_of_a_named_set(
     make_config: MakeConfig,
     images: ImageSet,
     monkeypatch: pytest.MonkeyPatch,
@@ -163,11 +164,12 @@ def test_the_folder_of_a_list_is_not_that_of_a_named_set(
     real: str | None,
     opened: str,
     root: str | None,
+    split: str,
 ) -> None:
-    seen: list[tuple[str, Path | None]] = []
+    seen: list[tuple[str, Path | None, str]] = []
     monkeypatch.setattr(
-        measuring, "open_source", lambda spec, options: seen.append((spec, options.data_root))
+        measuring, "open_source", lambda spec, options: seen.append((spec, options.data_root, options.split))
     )
     config = make_config({"data": {"path": path, "root": "ROOT"}, "metrics": {"real": real}})
     measuring.reference_images(config, images)
-    assert seen == [(opened, None if root is None else Path(root))]
+    assert seen == [(opened, None if root is None else Path(root), split)]
