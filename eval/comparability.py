@@ -74,8 +74,8 @@ def _other_features(a: Report, b: Report) -> str | None:
         return f"The features differ ({names[0]} and {names[1]}): distances can't be compared."
     if a.features["weights_hash"] != b.features["weights_hash"]:
         return (
-            f"Both use {names[0]} features, but of different weights (another reference or seed): "
-            "distances can't be compared."
+            f"Both use {names[0]} features, but of different weights (another reference, seed, machine or "
+            "number of threads): distances can't be compared."
         )
     if a.features.get("settings") != b.features.get("settings"):
         return f"Both use {names[0]} features, but with different settings: distances can't be compared."
@@ -100,8 +100,8 @@ def _other_judge(a: Report, b: Report) -> str | None:
     if not all(_JUDGED & report.metrics.keys() for report in (a, b)) or judges[0] == judges[1]:
         return None
     return (
-        "The classifiers that judged differ (another reference, seed or machine): what they recognise "
-        "can't be compared."
+        "The classifiers that judged differ (another reference, seed, machine or number of threads): what they "
+        "recognise can't be compared."
     )
 
 
