@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.digits_judge import cpu_name
 from cuda_ops import backend_info, ops, setup_filter, use_backend
 from cuda_ops.activation_table import ACTIVATIONS
 
@@ -162,11 +162,7 @@ def main() -> None:
         entry = info[options.device]
         if not isinstance(entry, dict) or entry["reason"] is not None:
             parser.error(f"no native kernels on {options.device}: {entry}")
-    machine = (
-        torch.cuda.get_device_name()
-        if options.device == "cuda"
-        else platform.processor() or platform.machine()
-    )
+    machine = torch.cuda.get_device_name() if options.device == "cuda" else cpu_name()
     threads = torch.get_num_threads()
     print(f"{machine}, {threads} threads, torch {torch.__version__}; {entry['source']}")
     print(

@@ -213,7 +213,7 @@ def _train(
     from gan_lt.training import create_run, open_training_set, train
     from gan_lt.training.distributed import check_batch, remember_launch, restarted_run
     from gan_lt.training.failures import OutOfMemoryError
-    from gan_lt.training.run_directory import discard_run
+    from gan_lt.training.run_directory import RunBusyError, discard_run
 
     console.quiet = not is_main()
     note = check_batch(config)
@@ -238,8 +238,8 @@ def _train(
     )
     try:
         return run, train(config, images, run, console, device, initial)
-    except OutOfMemoryError:
-        raise  # its remedy is to go on with this run
+    except (OutOfMemoryError, RunBusyError):
+        raise  # the remedy is to go on with this run, or it is another process's
     except InputError:
         # bad input that only showed when the networks and methods were built: leave no empty run behind
         if args.resume is None and is_main() and not (run / "stats.jsonl").exists():

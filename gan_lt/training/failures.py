@@ -33,10 +33,11 @@ def memory_for_networks(run: Path) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _lacks_memory(error):
             raise
-        raise InputError(
-            f"{run}: out of memory while the networks were set up: a run with a smaller generator.channel_max or "
-            f"data.resolution needs less"
-        ) from error
+        if list_checkpoints(run / "checkpoints"):
+            remedy = f"the last checkpoint is kept: free memory on the device, then --resume {run}"
+        else:
+            remedy = "a smaller generator.channel_max or data.resolution needs less"
+        raise InputError(f"out of memory while the networks were set up; {remedy}") from error
 
 
 @contextmanager
@@ -62,7 +63,8 @@ def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
 
 def _lacks_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        text in str(error) for text in ("not enough memory", "can't allocate memory")
+        text in str(error)
+        for text in ("not enough memory", "can't allocate memory", "out of memory", "ALLOC_FAILED")
     )
 
 

@@ -98,6 +98,10 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
+class RunBusyError(InputError):
+    """Another process trains in the run's folder."""
+
+
 @contextmanager
 def exclusive(run: Path) -> Iterator[None]:
     """Keep other processes from training in the same folder meanwhile.
@@ -105,7 +109,8 @@ def exclusive(run: Path) -> Iterator[None]:
     The lock belongs to the open file, so it is gone with the process however that ends.
 
     Raises:
-        InputError: another process trains there.
+        RunBusyError: another process trains there.
+        InputError: the folder can't be written.
     """
     with ExitStack() as stack:
         try:
@@ -114,7 +119,7 @@ def exclusive(run: Path) -> Iterator[None]:
             stack.callback(_locks.discard, file)
             lock(file)
         except BlockingIOError:
-            raise InputError(
+            raise RunBusyError(
                 f"{run}: another process trains in this folder; wait for it, or pass another --name"
             ) from None
         except OSError as error:

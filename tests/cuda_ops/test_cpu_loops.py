@@ -133,4 +133,6 @@ def test_epilogue_gradients_where_rows_are_long_or_cut_short(shape, channels_las
         # Among so many values some lie where float32 and float64 differ about the clamp or the kink.
         error = (actual.double() - expected).abs()
         allowed = tolerance * float(expected.abs().max())
-        assert float((error > allowed).double().mean()) < 1e-3
+        assert bool(torch.isfinite(actual).all())
+        wrong = int((~(error <= allowed)).sum())
+        assert wrong <= (actual.numel() // 10_000 + 1 if clamp is not None or act == "lrelu" else 0)

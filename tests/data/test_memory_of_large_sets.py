@@ -30,7 +30,7 @@ def test_a_worker_that_has_drawn_every_image_shares_their_names_still(tmp_path: 
     """Looking at a text of Python changes its count of references, which copies its page into the worker."""
     image, n = png(0), 30_000
     (tmp_path / "a.tar").write_bytes(image)
-    names = tuple(f"{i:0400d}.png" for i in range(n))  # 13 MiB
+    names = tuple(f"{i:0800d}.png" for i in range(n))  # 25 MiB
     sizes = np.full(n, len(image))
     files = ShardFiles((tmp_path / "a.tar",), names, np.zeros(n, np.int32), np.zeros(n, np.int64), sizes, "a")
     pixels = EncodedPixels(files, np.arange(n), 8, 3)
@@ -48,7 +48,7 @@ def test_a_worker_that_has_drawn_every_image_shares_their_names_still(tmp_path: 
     with open(told) as grown:
         mib = float(grown.read())
     assert os.waitpid(child, 0)[1] == 0
-    assert mib < 5
+    assert mib < 12  # what decoding itself takes varies with what ran before
 
 
 def test_no_name_is_made_into_a_message_that_nobody_needs(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ MakeConfig = Callable[..., TrainConfig]
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
         MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
 )
 def test_out_of_memory_names_the_setting_that_halves_it(
@@ -61,7 +63,7 @@ def test_out_of_memory_while_resuming_is_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(TrainingState, "load_state_dict", load)
-    with pytest.raises(InputError, match="out of memory while the networks were set up"):
+    with pytest.raises(InputError, match="set up; the last checkpoint is kept: free memory"):
         train(make_config(), images, run, Console(quiet=True), CPU)
 
 

@@ -36,6 +36,8 @@ STYLEGAN = [
 ]
 RELATIVISTIC = [
     *["loss.adversarial=rpgan", "loss.r2_gamma=1", "training.micro_batch=8", "data.sampler=balanced"],
+    # Adam makes whole steps of gradients that are nothing but rounding, unless they are small beside eps
+    "optimizer.eps=1e-4",
     *["--regularizers", "noisytwins,cbgan", "cbgan.cycle=5"],
 ]
 
