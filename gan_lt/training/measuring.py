@@ -87,9 +87,9 @@ class Measuring:
         return f"metrics/{figure}_{features}" if distance else f"metrics/{figure}"
 
     def keep_best(self, generator: ImageGenerator, values: dict[str, float], images_seen: int) -> bool:
-        """Save `generator` in best/ if the deciding figure is better than ever before in this run.
+        """Save `generator` in best/ if the deciding figure is better than ever before in this run, measured the same way.
 
-        Returns whether it was. best/metrics.json says which figures, and when.
+        Returns whether it was. best/metrics.json says which figures, when, and what was measured against what.
         """
         name = self.settings.deciding
         if name is None or name not in values or not math.isfinite(values[name]):
@@ -98,11 +98,13 @@ class Measuring:
         record = folder / _RECORD
         if record.is_file():
             kept = json.loads(record.read_text("utf-8"))
-            if kept["by"] == name and sign * kept["metrics"][name] <= sign * values[name]:
+            same = kept["by"] == name and kept.get("measured", self.description) == self.description
+            if same and sign * kept["metrics"][name] <= sign * values[name]:
                 return False
         generator.save_pretrained(folder)
         temporary = folder / f".{_RECORD}.{os.getpid()}"
-        text = json.dumps({"by": name, "kimg": images_seen / 1000, "metrics": values}, indent=2)
+        kept = {"by": name, "kimg": images_seen / 1000, "measured": self.description, "metrics": values}
+        text = json.dumps(kept, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
         os.replace(temporary, record)
         return True

@@ -97,6 +97,9 @@ def test_best_is_replaced_by_better_only(
     assert not measuring.keep_best(G, {"coverage": float("nan")}, 2000)
     assert measuring.keep_best(G, {"coverage": 0.6}, 3000)
     assert json.loads((tmp_path / "best" / "metrics.json").read_text())["kimg"] == 3
+    measuring.description += " of another set"  # figures against other images are other figures
+    assert measuring.keep_best(G, {"coverage": 0.4}, 4000)
+    assert not measuring.keep_best(G, {"coverage": 0.3}, 5000)
 
 
 def test_lines_behind_the_checkpoint_are_dropped_on_resume(
