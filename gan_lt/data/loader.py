@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for_any
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from gan_lt.data.samplers import ClassSampler, uniform_numbers
 from gan_lt.errors import InputError
 
 _FLIP_STREAM = 3
+_DYING_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class BatchLoader:
         self._state: dict[str, Any] | None = None  # of the last batch handed out, where workers are ahead
         self._planned: deque[_Plan] = deque()
         self._stream: Iterator[Tensor] | None = None
+        self._workers: list[BaseProcess] = []
         self._labels = torch.from_numpy(image_set.labels).to(self.device)
         self._resident: Tensor | None = None
         if image_set.is_in_memory:
@@ -114,6 +119,7 @@ class BatchLoader:
             raise
         except (ConnectionError, EOFError) as error:
             # the same as DataLoader's own error of a worker that was killed, noticed a moment earlier
+            self._reap_killed()
             raise RuntimeError("a DataLoader worker was killed") from error
         plan = self._planned.popleft()
         self._state = plan.state_after
@@ -145,6 +151,17 @@ class BatchLoader:
             if self._state is not None:
                 self.sampler.load_state_dict(self._state["sampler"])
                 self._drawn = self._state["drawn"]
+
+    def _reap_killed(self) -> None:
+        """Wait for the end of the worker that is dying.
+
+        DataLoader's handler of SIGCHLD raises while it finds a killed worker that nobody waited for. It may do so here, but
+        not later, in the middle of whatever follows.
+        """
+        ended = wait_for_any([worker.sentinel for worker in self._workers], timeout=_DYING_SECONDS)
+        for worker in self._workers:
+            if worker.sentinel in ended:
+                worker.join(_DYING_SECONDS)
 
     def _state_now(self) -> dict[str, Any]:
         return {"seed": self.seed, "drawn": self._drawn, "sampler": self.sampler.state_dict()}
@@ -183,7 +200,10 @@ class BatchLoader:
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # its seed must not come from the random numbers of training
         )
-        for images in loader:
+        others = set(multiprocessing.active_children())
+        stream = iter(loader)
+        self._workers = [child for child in multiprocessing.active_children() if child not in others]
+        for images in stream:
             if isinstance(images, str):
                 raise InputError(images)
             yield images

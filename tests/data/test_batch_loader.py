@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,3 +126,26 @@ def test_bad_settings_are_refused(image_set: ImageSet) -> None:
         _loader(image_set, num_workers=-1)
     with pytest.raises(InputError, match=r"rank 2 .* 2 processes"):
         _loader(image_set, rank=2, world_size=2)
+
+
+def test_a_killed_worker_is_told_once(streamed: ImageSet) -> None:
+    loader = _loader(streamed, num_workers=1)
+    next(loader)
+    (worker,) = loader._workers
+    assert worker.pid is not None
+    stream = loader._stream
+    loader._stream = _broken_off()  # its pipe ends before the system says that it died
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        next(loader)
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+    handler = signal.getsignal(signal.SIGCHLD)
+    assert callable(handler)
+    handler(signal.SIGCHLD, None)  # whatever child ends later must not bring it up again
+    del stream
+
+
+def _broken_off() -> Iterator[torch.Tensor]:
+    raise EOFError
+    yield
