@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from eval.extractors.classifier import (
     read_resized,
     train_classifier,
 )
-from eval.manifold import squared_distances
+from eval.feature_matrix import FloatArray
+from eval.manifold import prdc, squared_distances
 from eval.sources import ImageSource, source_of_set
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
@@ -40,7 +41,7 @@ from gan_lt.sampling.plan import image_seeds
 
 METRICS = ("fid", "prdc", "ifid", "balance", "memorization")
 RANK_SAMPLES = 512
-_VERSION = 1  # of what is measured: a new one makes every cached evaluation old
+_VERSION = 2  # of what is measured: a new one makes every cached evaluation old
 _CLASSES_AT_ONCE = 64
 _EVALUATION_SEED = 0
 
@@ -51,7 +52,7 @@ Result = dict[str, Any]
 class Judge:
     """The reference (balanced test images), the training images and the classifier fitted on the reference.
 
-    per_class: images to make of every class. real_spread: mean pairwise feature distance of the reference, by class.
+    per_class: images to make of every class. real_features: [n, D] of the reference, by class name.
     device: where generators sample.
     """
 
@@ -59,7 +60,7 @@ class Judge:
     train: ImageSet
     extractor: ClassifierExtractor
     per_class: int
-    real_spread: dict[str, float]
+    real_features: Mapping[str, FloatArray]
     device: torch.device
 
     def key(self, made: str) -> dict[str, Any]:
@@ -104,8 +105,8 @@ def open_judge(
         save_file({name: t.contiguous() for name, t in network.state_dict().items()}, partial)
         os.replace(partial, file)
     extractor = ClassifierExtractor(network, resolution, _EVALUATION_SEED, "cpu")
-    spread = _spread(reference, extractor)
-    return Judge(reference, train, extractor, per_class, spread, torch.device(device))
+    features = _class_features(reference, extractor)
+    return Judge(reference, train, extractor, per_class, features, torch.device(device))
 
 
 def measure_cell(judge: Judge, run: Path) -> Result:
@@ -216,23 +217,40 @@ def _measure(
         seed=_EVALUATION_SEED,
         options=EvaluationOptions(replicates=0, seed=_EVALUATION_SEED),
     ).as_dict()
-    spread = _spread(source, judge.extractor)
+    features = _class_features(source, judge.extractor)
     for row in report["per_class"]:
-        row["diversity"] = spread[row["name"]] / judge.real_spread[row["name"]]
+        real, fake = judge.real_features[row["name"]], features[row["name"]]
+        row["diversity"] = spread(fake) / spread(real)
+        row |= {f"{name}_equal": value for name, value in prdc_of_equal_numbers(real, fake).items()}
     return {name: report[name] for name in ("metrics", "per_class", "features", "settings", "warnings")}
 
 
-def _spread(source: ImageSource, extractor: ClassifierExtractor) -> dict[str, float]:
-    """Mean pairwise feature distance within each class."""
+def prdc_of_equal_numbers(real: FloatArray, fake: FloatArray, k: int = 5) -> dict[str, float]:
+    """`eval.prdc` of equally many rows on both sides: mean over as many disjoint parts of the larger as there are.
+
+    With more fakes than reals coverage is near 1 for anything: of two equal distributions, four fakes a real and k = 5 cover
+    99.97%; equal numbers of 50 cover 97%.
+    """
+    n = min(len(real), len(fake))
+    parts = [
+        prdc(real[i : i + n], fake[j : j + n], k)
+        for i in range(0, len(real) - n + 1, n)
+        for j in range(0, len(fake) - n + 1, n)
+    ]
+    return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
+
+
+def spread(features: FloatArray) -> float:
+    """Mean distance between the rows of features [n, D]."""
+    rows = features - features.mean(axis=0)
+    distances = np.sqrt(squared_distances(rows, rows))
+    np.fill_diagonal(distances, 0.0)
+    return float(distances.sum() / (len(rows) * (len(rows) - 1)))
+
+
+def _class_features(source: ImageSource, extractor: ClassifierExtractor) -> dict[str, FloatArray]:
     features = extract_features(source, extractor).astype(np.float64)
-    spread = {}
-    for k, name in enumerate(source.class_names or ()):
-        rows = features[source.of_class(k)]
-        rows = rows - rows.mean(axis=0)
-        distances = np.sqrt(squared_distances(rows, rows))
-        np.fill_diagonal(distances, 0.0)
-        spread[name] = float(distances.sum() / (len(rows) * (len(rows) - 1)))
-    return spread
+    return {name: features[source.of_class(k)] for k, name in enumerate(source.class_names or ())}
 
 
 def _cached(file: Path, key: dict[str, Any], found: Callable[[], Result]) -> Result:

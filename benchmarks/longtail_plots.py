@@ -49,7 +49,7 @@ def plot_classes(cells: Cells, folder: Path) -> list[Path]:
         axes.set_ylim(bottom=0)
         axes.margins(x=0.01)
         figure.legend(loc="outside right upper", frameon=False)
-        files.append(folder / f"classes-{key}.png")
+        files.append(folder / f"classes-{key.removesuffix('_equal')}.png")
         figure.savefig(files[-1], dpi=110)
     return files
 

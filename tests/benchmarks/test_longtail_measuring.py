@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.longtail_measuring import draw_copies, effective_rank, effective_ranks
+from benchmarks.longtail_measuring import (
+    draw_copies,
+    effective_rank,
+    effective_ranks,
+    prdc_of_equal_numbers,
+    spread,
+)
+from eval import prdc
 from gan_lt.data import ImageSet
 from gan_lt.models import Generator
 
@@ -49,3 +56,30 @@ def test_copies_are_training_images_and_mixtures_lie_between_them() -> None:
     assert (mixed[30:] >= rare.min(axis=0)).all()
     assert (mixed[30:] <= rare.max(axis=0)).all()
     assert len({image.tobytes() for image in mixed[30:]}) > 10
+
+
+def test_equal_numbers_take_every_part_of_the_larger_side() -> None:
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(20, 3)), rng.normal(size=(45, 3))
+    found = prdc_of_equal_numbers(real, fake, k=3)
+    parts = [prdc(real, fake[:20], k=3), prdc(real, fake[20:40], k=3)]
+    assert found == {name: pytest.approx(np.mean([part[name] for part in parts])) for name in found}
+    other_way = prdc_of_equal_numbers(fake, real, k=3)
+    assert other_way["coverage"] == pytest.approx(
+        np.mean([prdc(part, real, k=3)["coverage"] for part in (fake[:20], fake[20:40])])
+    )
+
+
+def test_coverage_by_equal_numbers_is_that_of_equal_distributions() -> None:
+    # Naeem et al., ICML 2020, eq. 9: with N = M = 50 and k = 5 equal distributions cover 97.3%
+    rng = np.random.default_rng(1)
+    found = [
+        prdc_of_equal_numbers(rng.normal(size=(50, 4)), rng.normal(size=(200, 4)))["coverage"]
+        for _ in range(40)
+    ]
+    assert np.mean(found) == pytest.approx(1 - np.prod([n / (n + 50) for n in range(45, 50)]), abs=0.01)
+
+
+def test_spread_is_the_mean_distance() -> None:
+    features = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]) + 100
+    assert spread(features) == pytest.approx((5 + 5 + 0) / 3)

@@ -16,7 +16,7 @@ def result(fid: float, ifid: float, coverage: float) -> dict:
             "n_train": n,
             "group": "many" if n > 100 else "few" if n < 20 else "medium",
             "ifid": ifid if n < 20 else 1.0,
-            "coverage": coverage if n < 20 else 0.9,
+            "coverage_equal": coverage if n < 20 else 0.9,
         }
         for k, n in enumerate(COUNTS)
     ]
