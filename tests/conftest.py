@@ -24,6 +24,11 @@ TINY_NETWORKS = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first: with several workers none is left with them at the end, while the others have nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def make_config() -> Callable[..., TrainConfig]:
     """``make_config({"training": {"batch": 4}}, regularizers=["noisytwins"])``: the tiny setting, changed."""

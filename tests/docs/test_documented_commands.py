@@ -111,6 +111,8 @@ def reduced(words: list[str]) -> list[str]:
         words += [*small, "training.kimg=0.032"] if "--kimg" not in words else small
     if words[:2] == ["train", "--resume"]:
         words[words.index("--kimg") + 1] = "0.048"
+    if words[:2] == ["classifier", "train"] and "--epochs" not in words:
+        words += ["--epochs", "1"]
     if words[0] == "eval" and "compare" not in words:
         words += ["--replicates", "0"]
     return words
