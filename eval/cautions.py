@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eval.manifold import expected_coverage
 from eval.report import Report
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 _FEW_FOR_FID = 10_000  # below, the small-sample bias of FID is larger than most differences between methods
 _FEW_FOR_CLASS = 500
+_MANY_FAKES_A_REAL = 2  # equal distributions then cover 99.6% with k = 5
 
 
 def cautions(found: Findings, report: Report) -> list[str]:
@@ -98,6 +100,18 @@ def _sample_sizes(found: Findings, report: Report) -> list[str]:
                 "distances are biased "
                 "by different amounts."
             )
+    compared = [
+        (row["n_fake"] / row["n_reference"], row)
+        for row in report.per_class
+        if row.get("coverage") is not None
+    ]
+    most, row = max(compared, key=lambda pair: pair[0], default=(0.0, {}))
+    if most >= _MANY_FAKES_A_REAL:
+        equal = expected_coverage(row["n_reference"], row["n_fake"], found.options.k)
+        said.append(
+            f"Up to {most:.3g} generated images stand beside a real one of their class: equal distributions would cover "
+            f"{equal:.2%}, and coverage says little about differences. Compare it at equal numbers (--num-fake)."
+        )
     if "kid" in found.whole and smaller < found.options.kid_subset_size:
         said.append(
             f"KID uses subsets of {smaller} images instead of {found.options.kid_subset_size}: the "

@@ -14,6 +14,7 @@ from benchmarks.longtail_measuring import (
     spread,
 )
 from eval import prdc
+from eval.manifold import expected_coverage
 from gan_lt.data import ImageSet
 from gan_lt.models import Generator
 
@@ -71,13 +72,12 @@ def test_equal_numbers_take_every_part_of_the_larger_side() -> None:
 
 
 def test_coverage_by_equal_numbers_is_that_of_equal_distributions() -> None:
-    # Naeem et al., ICML 2020, eq. 9: with N = M = 50 and k = 5 equal distributions cover 97.3%
     rng = np.random.default_rng(1)
     found = [
         prdc_of_equal_numbers(rng.normal(size=(50, 4)), rng.normal(size=(200, 4)))["coverage"]
         for _ in range(40)
     ]
-    assert np.mean(found) == pytest.approx(1 - np.prod([n / (n + 50) for n in range(45, 50)]), abs=0.01)
+    assert np.mean(found) == pytest.approx(expected_coverage(50, 50), abs=0.01)
 
 
 def test_spread_is_the_mean_distance() -> None:

@@ -108,6 +108,27 @@ def test_reference_is_cut_to_equal_numbers(held_out: Arrays, good_fake: Arrays) 
     assert any("not balanced" in warning for warning in whole.warnings)
 
 
+def test_coverage_by_many_more_images_than_the_reference_has_is_remarked(held_out: Arrays) -> None:
+    rng = np.random.default_rng(0)
+    rare = (held_out[1] != 3) | (np.cumsum(held_out[1] == 3) <= 10)
+    uneven = (held_out[0][rare], held_out[1][rare])
+    options = EvaluationOptions(replicates=0, balance_reference=False)
+
+    def remarks(each: int) -> list[str]:
+        labels = np.repeat(np.arange(10), each)
+        fake = (rng.integers(0, 256, (len(labels), *held_out[0].shape[1:]), dtype=np.uint8), labels)
+        return [
+            text
+            for text in evaluate(uneven, fake, flat, "prdc", options=options).warnings
+            if "cover " in text
+        ]
+
+    assert not remarks(19)
+    (remark,) = remarks(40)
+    assert "Up to 4 generated images" in remark
+    assert "99.9" in remark
+
+
 def test_groups_are_means_over_their_classes(held_out: Arrays, good_fake: Arrays) -> None:
     counts = {str(k): n for k, n in enumerate([500, 200, 100, 60, 40, 20, 19, 10, 5, 2])}
     report = evaluate(held_out, good_fake, flat, "ifid", counts, options=OPTIONS)

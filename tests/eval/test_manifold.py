@@ -7,7 +7,7 @@ import pytest
 
 import eval.manifold
 from eval import prdc
-from eval.manifold import squared_distances
+from eval.manifold import expected_coverage, squared_distances
 from gan_lt.errors import InputError
 
 
@@ -89,3 +89,10 @@ def test_the_set_with_bad_values_is_named() -> None:
 def test_bad_neighbours_are_named(k: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         prdc(*sets(6), k=k)
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(50, 50, 5), (30, 90, 3), (40, 10, 1)])
+def test_equal_distributions_cover_what_is_expected(n: int, m: int, k: int) -> None:
+    rng = np.random.default_rng(n)
+    found = [prdc(rng.normal(size=(n, 3)), rng.normal(size=(m, 3)), k)["coverage"] for _ in range(300)]
+    assert np.mean(found) == pytest.approx(expected_coverage(n, m, k), abs=3.5 * np.std(found) / 300**0.5)
