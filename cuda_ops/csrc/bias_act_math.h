@@ -157,11 +157,11 @@ GAN_LT_FN S act_curvature(S z) {
   }
   if (A == kElu) {
     const S e = act_exp(z);
-    return z < S(0) ? e : S(0);
+    return z < S(0) ? e : z > S(0) ? S(0) : z;  // NaN stays
   }
   if (A == kSelu) {
     const S e = S(GAN_LT_SELU_ALPHA * GAN_LT_SELU_SCALE) * act_exp(z);
-    return z < S(0) ? e : S(0);
+    return z < S(0) ? e : z > S(0) ? S(0) : z;  // NaN stays
   }
   if (A == kSoftplus) {
     const S s = act_sigmoid(z);

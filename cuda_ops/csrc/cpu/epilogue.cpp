@@ -52,9 +52,8 @@ static void forward(const EpilogueArgs& a) {
   parallel(a.parallel, cut.tasks, cut.grain(), [&](int64_t begin, int64_t end) {
     alignas(64) S in[kBlock], out[kBlock];
     const int64_t row = cut.row;
-    S* base = allocate<S>(row);
-    S* demod = allocate<S>(row);
-    if (cut.channels_last) repeat_row(base, bias, S(0), cut);
+    const Memory<S> base(row), demod(row);
+    if (cut.channels_last) repeat_row<S>(base, bias, S(0), cut);
     int64_t demod_of = -1;
     for (int64_t index = begin; index < end; index++) {
       const Task task(cut, index);
@@ -62,7 +61,7 @@ static void forward(const EpilogueArgs& a) {
       const S plane_demod = demods && !cut.channels_last ? demods[task.sample * cut.channels + task.channel] : S(1);
       const S plane_base = bias && !cut.channels_last ? bias[task.channel] : S(0);
       if (demods && cut.channels_last && demod_of != task.sample) {
-        repeat_row(demod, demods + task.sample * cut.channels, S(1), cut);
+        repeat_row<S>(demod, demods + task.sample * cut.channels, S(1), cut);
         demod_of = task.sample;
       }
       const int64_t row_here = cut.channels_last ? row : task.size;
@@ -75,15 +74,13 @@ static void forward(const EpilogueArgs& a) {
           const S* source = load(x + at, in, n);
           S* target = staged(y + at, out);
           if (cut.channels_last)
-            loops.row(source, demods ? demod + c : nullptr, base + c, row_noise, target, n, p);
+            loops.row(source, demods ? demod.get() + c : nullptr, base + c, row_noise, target, n, p);
           else
             loops.plane(source, plane_demod, plane_base, noise ? noise + c : nullptr, strength, target, n, p);
           store(y + at, target, n);
         }
       }
     }
-    free(demod);
-    free(base);
   });
 }
 
@@ -120,11 +117,10 @@ static void second(const EpilogueGrad2Args& g) {
   parallel(a.parallel, cut.tasks, cut.grain(), [&](int64_t begin, int64_t end) {
     alignas(64) S buffers[5][kBlock];
     const int64_t row = cut.channels_last ? cut.row : kBlock;
-    S* base = allocate<S>(row);
-    S* tangent = allocate<S>(row);
+    const Memory<S> base(row), tangent(row);
     if (cut.channels_last) {
-      repeat_row(base, bias, S(0), cut);
-      repeat_row(tangent, tangent_bias, S(0), cut);
+      repeat_row<S>(base, bias, S(0), cut);
+      repeat_row<S>(tangent, tangent_bias, S(0), cut);
     }
     for (int64_t index = begin; index < end; index++) {
       const Task task(cut, index);
@@ -145,8 +141,6 @@ static void second(const EpilogueGrad2Args& g) {
         }
       }
     }
-    free(tangent);
-    free(base);
   });
 }
 

@@ -5,12 +5,11 @@
 #pragma once
 
 #include <math.h>
-#include <stdlib.h>
 
 #include <type_traits>
 
 #include "../bias_act_math.h"
-#include "numbers.h"
+#include "memory.h"
 
 namespace gan_lt {
 namespace GAN_LT_ISA {
@@ -53,15 +52,6 @@ struct Task {
     pixel = cut.channels_last ? begin / cut.channels : begin;
   }
 };
-
-template <typename S>
-static inline S* allocate(int64_t n) {
-  return static_cast<S*>(malloc(size_t(n > 0 ? n : 1) * sizeof(S)));
-}
-template <typename S>
-static inline S* allocate_zeros(int64_t n) {
-  return static_cast<S*>(calloc(size_t(n > 0 ? n : 1), sizeof(S)));
-}
 
 // values[0 .. row) = source[0 .. channels) repeated, or a constant where source is null.
 template <typename S>

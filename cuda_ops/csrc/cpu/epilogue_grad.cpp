@@ -8,8 +8,7 @@ namespace GAN_LT_ISA {
 template <typename S>
 static void add_partial_sums(const EpilogueGradArgs& g, const Cut& cut, const S* partial) {
   const int64_t c = cut.channels, width = cut.channels_last ? c : 1;
-  double* bias = allocate_zeros<double>(c);
-  double* demod = allocate_zeros<double>(cut.samples * c);
+  const Memory<double> bias(c, kZeros), demod(cut.samples * c, kZeros);
   double strength = 0;
   for (int64_t t = 0; t < cut.tasks; t++) {
     const int64_t first = t / cut.chunks * width;  // of [samples, channels]
@@ -25,8 +24,6 @@ static void add_partial_sums(const EpilogueGradArgs& g, const Cut& cut, const S*
   if (g.d_demod)
     for (int64_t i = 0; i < cut.samples * c; i++) static_cast<S*>(g.d_demod)[i] = S(demod[i]);
   if (g.d_strength) *static_cast<S*>(g.d_strength) = S(strength);
-  free(demod);
-  free(bias);
 }
 
 // One thread's part of the work: the parameters as its loops want them, and sums of the task at hand.
@@ -42,7 +39,8 @@ struct GradientWorker {
   const S *demods, *bias, *tangent_bias;
   const ActScale<S> p;
   const S strength;
-  S *vectors, *base, *demod, *tangent, *sums;  // each a row long, but for the sums: two rows
+  const Memory<S> vectors;
+  S *base, *demod, *tangent, *sums;  // each a row long, but for the sums: two rows
   alignas(64) S buffers[3][kBlock];
 
   GradientWorker(const EpilogueGradArgs& args, const Cut& cut_, const GradientLoops<S>& loops_)
@@ -57,17 +55,14 @@ struct GradientWorker {
         bias(static_cast<const S*>(a.bias)),
         tangent_bias(static_cast<const S*>(g.tangent_bias)),
         p(lrelu_scale<S>(a)),
-        strength(S(a.strength)) {
-    vectors = allocate_zeros<S>(5 * cut.row);
+        strength(S(a.strength)),
+        vectors(5 * cut.row, kZeros) {
     base = vectors, demod = vectors + cut.row, tangent = vectors + 2 * cut.row, sums = vectors + 3 * cut.row;
     if (!cut.channels_last) return;
     repeat_row(base, bias, S(0), cut);
     repeat_row(tangent, tangent_bias, S(0), cut);
     repeat_row<S>(demod, nullptr, S(1), cut);
   }
-  ~GradientWorker() { free(vectors); }
-  GradientWorker(const GradientWorker&) = delete;
-  GradientWorker& operator=(const GradientWorker&) = delete;
 
   // Part of a plane; result: the sums of dz, dz * x, dz * noise.
   void plane(const Task& task, S* result) {
@@ -138,7 +133,7 @@ static void gradient(const EpilogueGradArgs& g) {
   const GradientLoops<S> loops(g);
   const Cut cut(a);
   const int64_t width = cut.channels_last ? cut.channels : 1;
-  S* partial = allocate_zeros<S>(cut.tasks * 3 * width);
+  const Memory<S> partial(cut.tasks * 3 * width, kZeros);
   parallel(a.parallel, cut.tasks, cut.grain(), [&](int64_t begin, int64_t end) {
     GradientWorker<T> worker(g, cut, loops);
     for (int64_t index = begin; index < end; index++) {
@@ -147,8 +142,7 @@ static void gradient(const EpilogueGradArgs& g) {
       cut.channels_last ? worker.rows(task, result) : worker.plane(task, result);
     }
   });
-  add_partial_sums(g, cut, partial);
-  free(partial);
+  add_partial_sums<S>(g, cut, partial);
 }
 
 void epilogue_grad(const EpilogueGradArgs& g) {

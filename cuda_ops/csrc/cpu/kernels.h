@@ -7,6 +7,9 @@ namespace gan_lt {
 
 enum class Dtype { kFloat, kDouble, kBFloat16, kHalf };
 
+// Throws a runtime error that says so; one function for all instruction sets.
+[[noreturn]] void no_memory(uint64_t bytes);
+
 // Runs body(begin, end, context) over parts of [0, end), several at once where that is worth it.
 using ParallelFor = void (*)(int64_t end, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context);
 

@@ -1,6 +1,10 @@
 // The operators' CPU kernels on LibTorch's stable ABI. Schemas, fake kernels and autograd stand in cuda_ops/ops.py.
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
 #include "tensors.h"
-#include "kernels.h"
 
 namespace gan_lt {
 
@@ -36,12 +40,36 @@ static const Kernels& kernels() {
   return chosen;
 }
 
+void no_memory(uint64_t bytes) {
+  throw std::runtime_error("cuda_ops: not enough memory for " + std::to_string(bytes) + " bytes");
+}
+
+// What a part has thrown comes out as it was: torch's C interface keeps only that something failed.
+struct Part {
+  void (*body)(int64_t, int64_t, void*);
+  void* context;
+  std::mutex mutex;
+  std::exception_ptr thrown;
+
+  static void run(int64_t begin, int64_t end, void* part) {
+    Part& self = *static_cast<Part*>(part);
+    try {
+      self.body(begin, end, self.context);
+    } catch (...) {
+      const std::lock_guard<std::mutex> guard(self.mutex);
+      self.thrown = std::current_exception();
+    }
+  }
+};
+
 static void run_parallel(int64_t end, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context) {
   if (end <= grain) {
     if (end > 0) body(0, end, context);
     return;
   }
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_parallel_for(0, end, grain, body, context));
+  Part part{body, context, {}, {}};
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_parallel_for(0, end, grain, Part::run, &part));
+  if (part.thrown) std::rethrow_exception(part.thrown);
 }
 
 static Dtype dtype_of(const Tensor& t) {

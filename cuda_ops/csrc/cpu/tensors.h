@@ -8,6 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "kernels.h"
+
 namespace gan_lt {
 
 using torch::headeronly::MemoryFormat;
@@ -69,8 +71,10 @@ inline Tensor empty(const std::vector<int64_t>& sizes, bool channels_last, int32
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
   AtenTensorHandle handle;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(int64_t(sizes.size()), sizes.data(), strides.data(), dtype,
-                                                         device_type, device_index, &handle));
+  // torch's C interface keeps only that it failed; with strides as above no memory is the one reason
+  if (aoti_torch_empty_strided(int64_t(sizes.size()), sizes.data(), strides.data(), dtype, device_type, device_index,
+                               &handle) != TORCH_SUCCESS)
+    no_memory(uint64_t(stride) * like.element_size());
   return Tensor(handle);
 }
 

@@ -12,12 +12,6 @@ static constexpr int64_t kStrip = 4096;  // values of an input row in a strip
 static constexpr int64_t kLines = 6144;  // values in all lines
 static constexpr int64_t kBand = 65536;  // output values of a task
 
-// Uninitialised values at a cache line's start: loads that straddle two lines cost twice.
-template <typename S>
-static S* allocate_aligned(int64_t n) {
-  return static_cast<S*>(aligned_alloc(64, (size_t(n) * sizeof(S) + 63) / 64 * 64));
-}
-
 // The input rows that an output row reads, from `input` on (maybe outside the image), the first at tap `tap`.
 template <typename S>
 struct RowPlan {
@@ -52,28 +46,26 @@ struct Upfirdn {
 
   const UpfirdnArgs& a;
   const bool separable;
-  const int64_t sets;  // of column taps: one, or one for each filter row where the filter is not separable
-  const Phases<S>** columns;
+  const PhaseTable<S> columns;  // one set, or one for each filter row where the filter is not separable
+  const PhaseTable<S> row_table;
   const Phases<S> rows;
-  RowPlan<S>* plans;
+  const Memory<RowPlan<S>> plans;
   Group group;  // the loop for four output rows at once, or null
   int64_t width, batch, band, bands, pitch, max_rows, in_row;
 
   explicit Upfirdn(const UpfirdnArgs& args)
       : a(args),
         separable(a.taps == nullptr),
-        sets(separable ? 1 : a.fh),
-        columns(static_cast<const Phases<S>**>(malloc(size_t(sets) * sizeof(void*)))),
-        rows(a.taps_y, separable ? a.fh : 0, a.up_y),
-        plans(static_cast<RowPlan<S>*>(malloc(size_t(a.out_h) * sizeof(RowPlan<S>)))) {
-    for (int64_t t = 0; t < sets; t++)
-      columns[t] = new Phases<S>(separable ? a.taps_x : a.taps + t * a.fw, a.fw, a.up_x);
+        columns(separable ? a.taps_x : a.taps, separable ? 1 : a.fh, a.fw, a.up_x),
+        row_table(a.taps_y, 1, separable ? a.fh : 0, a.up_y),
+        rows(row_table[0]),
+        plans(a.out_h) {
     for (int64_t oy = 0; oy < a.out_h; oy++) {
       const auto run = tap_run<int64_t>(oy, a.up_y, a.down_y, a.pad_y);
       plans[oy] = {run.input, run.tap, rows.of(run.tap)};
     }
     group = separable && a.out_h >= 4 ? group_loop() : nullptr;
-    const int64_t per_run = columns[0]->per_phase;
+    const int64_t per_run = columns[0].per_phase;
     width = kStrip * a.up_x / (a.down_x * a.k);
     width = width < 8 ? 8 : width + width % 2;
     width = width >= a.out_w - width / 2 ? a.out_w : width;
@@ -88,13 +80,6 @@ struct Upfirdn {
     max_rows = (a.fh + a.up_y - 1) / a.up_y;
     in_row = a.in_w * a.k;
   }
-  ~Upfirdn() {
-    free(plans);
-    for (int64_t t = 0; t < sets; t++) delete columns[t];
-    free(columns);
-  }
-  Upfirdn(const Upfirdn&) = delete;
-  Upfirdn& operator=(const Upfirdn&) = delete;
 
   Group group_loop() const {
     const int64_t taps = rows.per_phase;
@@ -113,27 +98,21 @@ struct UpfirdnWorker {
   using S = typename Accumulator<T>::type;
   const Upfirdn<T>& u;
   const UpfirdnArgs& a;
-  S *buffer, *lines, *sums;
-  T* zeros;
-  const T** inputs;
+  const Memory<S> buffer, sums;
+  const Memory<T> zeros;
+  const Memory<const T*> inputs;
+  S* const lines;
   bool cleared = false;
 
-  explicit UpfirdnWorker(const Upfirdn<T>& upfirdn) : u(upfirdn), a(u.a) {
-    // What comes from the image starts at a cache line's start, so that no store straddles two.
-    buffer = allocate_aligned<S>(u.batch * u.pitch + 16);
-    lines = buffer + (16 - Strip(a, u.width, u.columns[0]->per_phase, nullptr).lead % 16) % 16;
-    sums = allocate_aligned<S>(u.width * a.k);
-    zeros = static_cast<T*>(calloc(size_t(u.pitch), sizeof(T)));
-    inputs = static_cast<const T**>(malloc(size_t(u.max_rows + 16) * sizeof(void*)));
-  }
-  ~UpfirdnWorker() {
-    free(inputs);
-    free(zeros);
-    free(sums);
-    free(buffer);
-  }
-  UpfirdnWorker(const UpfirdnWorker&) = delete;
-  UpfirdnWorker& operator=(const UpfirdnWorker&) = delete;
+  explicit UpfirdnWorker(const Upfirdn<T>& upfirdn)
+      : u(upfirdn),
+        a(u.a),
+        buffer(u.batch * u.pitch + 16),
+        sums(u.width * a.k),
+        zeros(u.pitch, kZeros),
+        inputs(u.max_rows + 16),
+        // What comes from the image starts at a cache line's start, so that no store straddles two.
+        lines(buffer + (16 - Strip(a, u.width, u.columns[0].per_phase, nullptr).lead % 16) % 16) {}
 
   void task(int64_t index) {
     const int64_t plane = index / u.bands, top = index % u.bands * u.band;
@@ -142,7 +121,7 @@ struct UpfirdnWorker {
     T* y = static_cast<T*>(a.y) + plane * a.out_h * a.out_w * a.k;
     for (int64_t oy = top; oy < bottom; oy += u.batch) {
       const int64_t count = bottom - oy < u.batch ? bottom - oy : u.batch;
-      Strip strip(a, u.width, u.columns[0]->per_phase, nullptr);
+      Strip strip(a, u.width, u.columns[0].per_phase, nullptr);
       for (;;) {
         clear_outside(strip);
         const T* from = x + strip.from * a.k;
@@ -158,7 +137,7 @@ struct UpfirdnWorker {
   Strip next_strip(const Strip& strip, int64_t count) {
     Strip before = strip;
     if (!u.separable) before.end = before.origin;  // its lines are other rows' by now
-    const Strip next(a, u.width, u.columns[0]->per_phase, &before);
+    const Strip next(a, u.width, u.columns[0].per_phase, &before);
     for (int64_t r = 0; r < count && next.kept; r++) {
       S* line = lines + r * u.pitch;
       memmove(line, line + (next.origin - strip.origin) * a.k, size_t(next.kept) * sizeof(S));
@@ -195,11 +174,11 @@ struct UpfirdnWorker {
       const RowPlan<S>& plan = u.plans[oy + r];
       const int64_t reads = (a.fh - plan.tap + a.up_y - 1) / a.up_y;
       for (int64_t i = 0; i < reads; i++) inputs[i] = input_row(x, plan.input + i);
-      sum_all_rows<false>(body + r * u.pitch, inputs, plan.weights, reads, strip.body);
+      sum_all_rows<false>(body + r * u.pitch, inputs.get(), plan.weights, reads, strip.body);
     }
     const int64_t out_row = a.out_w * a.k;
     filter_lines<false>(Lines<S, T>{lines, y + oy * out_row, u.pitch, out_row, count, strip.origin, strip.left, strip.right},
-                        a, *u.columns[0]);
+                        a, u.columns[0]);
   }
 
   // Filters that are no outer product: each of their rows by itself, added up.
@@ -211,7 +190,7 @@ struct UpfirdnWorker {
         if (row < 0 || row >= a.in_h) continue;
         const T* input = input_row(x, row);
         for (int64_t i = 0; i < strip.body; i++) lines[strip.lead + i] = read(input[i]);
-        filter_lines<true>(Lines<S, S>{lines, sums, u.pitch, values, 1, strip.origin, strip.left, strip.right}, a, *u.columns[t]);
+        filter_lines<true>(Lines<S, S>{lines, sums, u.pitch, values, 1, strip.origin, strip.left, strip.right}, a, u.columns[t]);
       }
       T* out = y + r * a.out_w * a.k;
       for (int64_t i = 0; i < values; i++) write(out + i, sums[i]);

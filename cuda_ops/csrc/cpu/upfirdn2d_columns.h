@@ -1,11 +1,10 @@
 // upfirdn2d's pass along the rows: filters lines of S that lie in the L1 cache and writes output rows.
 #pragma once
 
-#include <stdlib.h>
-
 #include <type_traits>
 
 #include "../upfirdn2d_math.h"
+#include "memory.h"
 #include "weighted_sums.h"
 
 namespace gan_lt {
@@ -15,16 +14,25 @@ namespace GAN_LT_ISA {
 template <typename S>
 struct Phases {
   int64_t per_phase;
-  S* dense;  // [up, per_phase]; dense[phase] are taps phase, phase + up, ..., padded with zeros
+  const S* dense;  // [up, per_phase]; dense[phase] are taps phase, phase + up, ..., padded with zeros
 
-  Phases(const double* taps, int64_t size, int64_t up) : per_phase((size + up - 1) / up) {
-    dense = static_cast<S*>(calloc(size_t(up * per_phase), sizeof(S)));
-    for (int64_t t = 0; t < size; t++) dense[(t % up) * per_phase + t / up] = S(taps[t]);
-  }
-  ~Phases() { free(dense); }
-  Phases(const Phases&) = delete;
-  Phases& operator=(const Phases&) = delete;
   const S* of(int64_t phase) const { return dense + phase * per_phase; }
+};
+
+// The phases of `sets` rows of taps [sets, size].
+template <typename S>
+class PhaseTable {
+ public:
+  PhaseTable(const double* taps, int64_t sets, int64_t size, int64_t up)
+      : per_phase_((size + up - 1) / up), per_set_(up * per_phase_), dense_(sets * per_set_, kZeros) {
+    for (int64_t s = 0; s < sets; s++)
+      for (int64_t t = 0; t < size; t++) dense_[s * per_set_ + (t % up) * per_phase_ + t / up] = S(taps[s * size + t]);
+  }
+  Phases<S> operator[](int64_t set) const { return {per_phase_, dense_ + set * per_set_}; }
+
+ private:
+  int64_t per_phase_, per_set_;
+  Memory<S> dense_;
 };
 
 // Lines, `pitch` apart, whose element 0 is input pixel `origin`, and where their outputs [left, right) go.
@@ -120,7 +128,7 @@ GAN_LT_LOOP void filter_doubling(const Lines<S, T>& lines, const S* taps_a, cons
 template <bool ADD, typename S, typename T>
 GAN_LT_LOOP void filter_pixels(const Lines<S, T>& lines, const UpfirdnArgs& a, const Phases<S>& phases) {
   const int64_t k = a.k;
-  const S** sources = static_cast<const S**>(malloc(size_t(phases.per_phase) * sizeof(S*)));
+  const Memory<const S*> sources(phases.per_phase);
   for (int64_t r = 0; r < lines.rows; r++) {
     const S* in = lines.in + r * lines.pitch;
     T* out = lines.out + r * lines.out_pitch;
@@ -137,14 +145,13 @@ GAN_LT_LOOP void filter_pixels(const Lines<S, T>& lines, const UpfirdnArgs& a, c
         }
       } else {
         for (int64_t t = 0; t < count; t++) sources[t] = source + t * k;
-        sum_all_rows<ADD>(out, sources, taps, count, k);
+        sum_all_rows<ADD>(out, sources.get(), taps, count, k);
       }
       // The next run starts `down` further in the zero-inserted image, at the first input from there on.
       run.tap -= a.down_x;
       while (run.tap < 0) run.tap += a.up_x, run.input++;
     }
   }
-  free(sources);
 }
 
 // Filters lines with whichever of the above fits.
