@@ -275,3 +275,25 @@ def test_derivatives_at_special_values_are_those_of_the_reference(device, act, v
     for a, e in zip(derivatives(device), expected, strict=True):
         # of torch's elu, 1 comes out for the last few NaN: those that fill no vector
         torch.testing.assert_close(a, e[:1, :1, :1, :1].expand_as(a), equal_nan=True, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "up"),
+    [
+        ((3, 24, 181, 163), torch.float32, 1),  # rows in one piece, their ends at no cache line's
+        ((1, 3, 801, 901), torch.float32, 1),  # few channels
+        ((1, 10, 5, 43_000), torch.float32, 1),  # rows in strips
+        ((2, 33, 129, 125), torch.float64, 1),
+        ((2, 67, 255, 131), torch.bfloat16, 1),
+        ((2, 17, 129, 125), torch.float32, 2),
+    ],
+)
+def test_outputs_that_pass_the_caches_by(device, shape, dtype, up):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator).to(dtype).contiguous(memory_format=torch.channels_last)
+    f = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    with use_backend("reference"):
+        expected = upfirdn2d(x.double(), f, up=up, padding=(2, 1, 1, 2))
+    actual = upfirdn2d(x.to(device), f, up=up, padding=(2, 1, 1, 2))
+    assert actual.nbytes >= 8 << 20
+    assert_near(actual, expected, TOLERANCE[dtype][0], (shape, up))

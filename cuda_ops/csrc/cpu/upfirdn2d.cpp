@@ -3,6 +3,7 @@
 // memory is read and written in order.
 #include <type_traits>
 
+#include "streaming.h"
 #include "upfirdn2d_columns.h"
 
 namespace gan_lt {
@@ -11,6 +12,7 @@ namespace GAN_LT_ISA {
 static constexpr int64_t kStrip = 4096;  // values of an input row in a strip
 static constexpr int64_t kLines = 6144;  // values in all lines
 static constexpr int64_t kBand = 65536;  // output values of a task
+static constexpr int64_t kStreamed = 8 << 20;  // bytes of output from which on the caches are passed by
 
 // The input rows that an output row reads, from `input` on (maybe outside the image), the first at tap `tap`.
 template <typename S>
@@ -52,6 +54,7 @@ struct Upfirdn {
   const Memory<RowPlan<S>> plans;
   Group group;  // the loop for four output rows at once, or null
   int64_t width, batch, band, bands, pitch, max_rows, in_row;
+  bool streams;  // past the caches
 
   explicit Upfirdn(const UpfirdnArgs& args)
       : a(args),
@@ -79,6 +82,7 @@ struct Upfirdn {
     bands = (a.out_h + band - 1) / band;
     max_rows = (a.fh + a.up_y - 1) / a.up_y;
     in_row = a.in_w * a.k;
+    streams = separable && a.k > 1 && a.planes * a.out_h * a.out_w * a.k * int64_t(sizeof(T)) >= kStreamed;
   }
 
   Group group_loop() const {
@@ -99,7 +103,7 @@ struct UpfirdnWorker {
   const Upfirdn<T>& u;
   const UpfirdnArgs& a;
   const Memory<S> buffer, sums;
-  const Memory<T> zeros;
+  const Memory<T> zeros, staging;
   const Memory<const T*> inputs;
   S* const lines;
   bool cleared = false;
@@ -110,6 +114,7 @@ struct UpfirdnWorker {
         buffer(u.batch * u.pitch + 16),
         sums(u.width * a.k),
         zeros(u.pitch, kZeros),
+        staging(u.streams ? u.batch * u.width * a.k : 0),
         inputs(u.max_rows + 16),
         // What comes from the image starts at a cache line's start, so that no store straddles two.
         lines(buffer + (16 - Strip(a, u.width, u.columns[0].per_phase, nullptr).lead % 16) % 16) {}
@@ -176,9 +181,17 @@ struct UpfirdnWorker {
       for (int64_t i = 0; i < reads; i++) inputs[i] = input_row(x, plan.input + i);
       sum_all_rows<false>(body + r * u.pitch, inputs.get(), plan.weights, reads, strip.body);
     }
-    const int64_t out_row = a.out_w * a.k;
-    filter_lines<false>(Lines<S, T>{lines, y + oy * out_row, u.pitch, out_row, count, strip.origin, strip.left, strip.right},
-                        a, u.columns[0]);
+    const int64_t out_row = a.out_w * a.k, length = (strip.right - strip.left) * a.k;
+    if (!u.streams) {
+      filter_lines<false>(Lines<S, T>{lines, y + oy * out_row, u.pitch, out_row, count, strip.origin, strip.left, strip.right},
+                          a, u.columns[0]);
+      return;
+    }
+    filter_lines<false>(Lines<S, T>{lines, staging, u.pitch, length, count, strip.origin, strip.left, strip.right}, a,
+                        u.columns[0]);
+    const bool whole = length == out_row;
+    for (int64_t r = 0; r < (whole ? 1 : count); r++)
+      stream_copy(y + (oy + r) * out_row, staging + r * length, (whole ? count : 1) * length * int64_t(sizeof(T)));
   }
 
   // Filters that are no outer product: each of their rows by itself, added up.
@@ -204,6 +217,7 @@ static void upfirdn2d_typed(const UpfirdnArgs& a) {
   parallel(a.parallel, a.planes * u.bands, 16384 / (a.out_w * u.band * a.k) + 1, [&](int64_t begin, int64_t end) {
     UpfirdnWorker<T> worker(u);
     for (int64_t index = begin; index < end; index++) worker.task(index);
+    if (u.streams) stream_end();
   });
 }
 
