@@ -153,8 +153,8 @@ def evaluate(
         run = run_folder(train)
         try:
             opened = source(train if run is None else training_set_of_run(run), "--train", "train")
-            to_top_up = align(everything.real, opened, allow_missing=True).fake
-            training = align(sides.real, to_top_up, allow_missing=True).fake
+            to_top_up = align(everything.real, opened, allow_missing=True, least=1).fake
+            training = align(sides.real, to_top_up, allow_missing=True, least=1).fake
         except InputError as error:
             if train_asked or metrics is not None:
                 raise
