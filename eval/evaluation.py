@@ -120,9 +120,12 @@ def evaluate(
 
     Raises InputError (a ValueError) with one line that names what can't be used and what to do.
     """
+    from gan_lt.training.device import choose_device  # training measures with this package
+
     started = time.monotonic()
     at_least(0, seed, "seed")
     at_least(1, batch_size, "batch_size")
+    device = str(choose_device(device))
     options = options or EvaluationOptions(seed=seed)
     train_asked = train is not None
     if train is None:
