@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 from torch import Tensor
 
 from cuda_ops import ops
 from cuda_ops.activation_table import ACTIVATIONS
+from cuda_ops.arguments import integers, real
 from cuda_ops.autograd import native_bias_act
 from cuda_ops.backend import use_native
 from cuda_ops.reference import bias_act_reference
@@ -19,15 +21,15 @@ def activation_arguments(
     """(alpha, gain) with the activation's defaults filled in.
 
     Raises:
-        ValueError: unknown act, a negative or NaN clamp, alpha or gain not finite.
+        ValueError: unknown act, a negative or NaN clamp, alpha or gain not finite, anything but a number for them.
     """
-    spec = ACTIVATIONS.get(act)
+    spec = ACTIVATIONS.get(act) if isinstance(act, str) else None
     if spec is None:
         raise ValueError(f"act={act!r} is not known; choose one of {', '.join(ACTIVATIONS)}")
-    if clamp is not None and not clamp >= 0:
+    if clamp is not None and not real(clamp, "clamp") >= 0:
         raise ValueError(f"clamp={clamp} must be at least 0, or None for no clamping")
-    alpha = spec.alpha if alpha is None else float(alpha)
-    gain = spec.gain if gain is None else float(gain)
+    alpha = spec.alpha if alpha is None else real(alpha, "alpha")
+    gain = spec.gain if gain is None else real(gain, "gain")
     if not (math.isfinite(alpha) and math.isfinite(gain)):
         raise ValueError(f"alpha={alpha} and gain={gain} must be finite")
     return alpha, gain
@@ -57,7 +59,8 @@ def bias_act(
         A tensor of x's shape and dtype. Float16 and bfloat16 are computed in float32. Differentiable twice.
 
     Raises:
-        ValueError: unknown act, a bias of another shape than [x.shape[dim]], a negative clamp.
+        ValueError: unknown act, a bias of another shape than [x.shape[dim]], a negative clamp, anything but a number for
+            alpha, gain or clamp.
 
     Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020.
 
@@ -67,14 +70,20 @@ def bias_act(
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise ValueError(f"x must be a floating-point tensor, got {getattr(x, 'dtype', type(x).__name__)}")
     if b is not None:
+        if not isinstance(b, Tensor):
+            raise ValueError(f"b must be a tensor [n] or None, got {type(b).__name__}")
+        if integers(dim) is None or not isinstance(dim, Integral):
+            raise ValueError(f"dim={dim!r} must be an integer")
         if not -x.ndim <= dim < x.ndim:
             raise ValueError(f"dim={dim} is outside x's {x.ndim} dimensions (shape {tuple(x.shape)})")
-        dim %= x.ndim
+        dim = int(dim) % x.ndim
         if b.ndim != 1 or b.shape[0] != x.shape[dim]:
             raise ValueError(
                 f"b must have shape [{x.shape[dim]}] to match x.shape[{dim}], got {list(b.shape)} "
                 f"with x of shape {list(x.shape)}"
             )
+        if b.device != x.device:
+            raise ValueError(f"b is on {b.device}, but x is on {x.device}; pass b.to(x.device)")
     alpha, gain = activation_arguments(act, alpha, gain, clamp)
     if x.dtype in ops.DTYPES and use_native(x.device):
         return native_bias_act(  # type: ignore[no-any-return]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cuda_ops import ops
+from cuda_ops.arguments import integers, real
 from cuda_ops.autograd import native_upfirdn2d
 from cuda_ops.backend import use_native
 from cuda_ops.reference import upfirdn2d_reference
@@ -38,12 +40,22 @@ def setup_filter(
         float32 filter, [n] or [fh, fw].
 
     Raises:
-        ValueError: no taps, more than two dimensions, non-finite taps, a zero sum with normalize, 2-D with separable=True.
+        ValueError: no taps, more than two dimensions, taps or a gain that are no finite numbers, a zero sum with normalize,
+            2-D with separable=True.
 
     >>> setup_filter([1, 3, 3, 1]).shape
     torch.Size([4, 4])
     """
-    f = torch.as_tensor(taps, dtype=torch.float32).clone()
+    try:
+        f = torch.as_tensor(taps)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"taps={taps!r} must be a number, [n] or [fh, fw] numbers") from error
+    if f.is_complex():
+        raise ValueError(f"taps={taps!r} must be real numbers")
+    f = f.to(torch.float32, copy=True)
+    gain = real(gain, "gain")
+    if not math.isfinite(gain):
+        raise ValueError(f"gain={gain} must be finite")
     if f.ndim == 0:
         f = f[None]
     if f.ndim > 2 or f.numel() == 0:
@@ -63,22 +75,22 @@ def setup_filter(
         f = f / total
     if flip:
         f = f.flip(list(range(f.ndim)))
-    return f * float(gain) ** (f.ndim / 2)  # type: ignore[no-any-return]
+    return f * gain ** (f.ndim / 2)  # type: ignore[no-any-return]
 
 
 def _factor(value: Pair, name: str) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in pair):
+    pair = integers(value)
+    if pair is None or len(pair) != (1 if isinstance(value, Integral) else 2) or min(pair) < 1:
         raise ValueError(f"{name}={value!r} must be an integer of at least 1 or a pair (x, y) of them")
-    return pair[0], pair[1]
+    return pair[0], pair[-1]
 
 
 def _padding(value: Pair) -> tuple[int, int, int, int]:
-    sides = (value, value) if isinstance(value, int) else tuple(value)
-    if not all(isinstance(v, int) for v in sides) or len(sides) not in (2, 4):
+    sides = integers(value)
+    if sides is None or len(sides) not in ((1,) if isinstance(value, Integral) else (2, 4)):
         raise ValueError(f"padding={value!r} must be an integer, (x, y) or (x0, x1, y0, y1)")
-    if len(sides) == 2:
-        x, y = sides
+    if len(sides) < 4:
+        x, y = sides[0], sides[-1]
         return x, x, y, y
     return sides[0], sides[1], sides[2], sides[3]
 
@@ -90,6 +102,8 @@ def _filter_size(f: Tensor | None) -> tuple[int, int]:
     if not isinstance(f, Tensor) or f.ndim not in (1, 2) or f.numel() == 0:
         shape = list(f.shape) if isinstance(f, Tensor) else type(f).__name__
         raise ValueError(f"f must be a tensor [n] or [fh, fw] (see setup_filter) or None, got {shape}")
+    if f.is_complex():
+        raise ValueError(f"f must be real, got {f.dtype} {list(f.shape)}")
     if f.requires_grad:
         raise ValueError("f requires grad, but filters are constants here; pass f.detach()")
     return f.shape[-1], f.shape[0]
@@ -140,6 +154,7 @@ def upfirdn2d(
             f"the padded image is {padded_h}x{padded_w}, smaller than the {fh}x{fw} filter "
             f"(x {list(x.shape)}, up={up}, padding={padding})"
         )
+    gain = real(gain, "gain")
     if not math.isfinite(gain):
         raise ValueError(f"gain={gain} must be finite")
     if x.dtype in ops.DTYPES and use_native(x.device) and not _beyond_cuda(x, f):
@@ -147,9 +162,9 @@ def upfirdn2d(
         if taps.device != x.device:
             taps = taps.to(x.device)
         return native_upfirdn2d(  # type: ignore[no-any-return]
-            x, taps, *factors_up, *factors_down, x0, x1, y0, y1, bool(flip_filter), float(gain)
+            x, taps, *factors_up, *factors_down, x0, x1, y0, y1, bool(flip_filter), gain
         )
-    return upfirdn2d_reference(x, f, factors_up, factors_down, (x0, x1, y0, y1), flip_filter, float(gain))
+    return upfirdn2d_reference(x, f, factors_up, factors_down, (x0, x1, y0, y1), flip_filter, gain)
 
 
 def _beyond_cuda(x: Tensor, f: Tensor | None) -> bool:
@@ -178,7 +193,9 @@ def upsample2d(
         y0 + (fh + up_y - 1) // 2,
         y1 + (fh - up_y) // 2,
     )
-    return upfirdn2d(x, f, up=up, padding=sides, flip_filter=flip_filter, gain=gain * up_x * up_y)
+    return upfirdn2d(
+        x, f, up=up, padding=sides, flip_filter=flip_filter, gain=real(gain, "gain") * up_x * up_y
+    )
 
 
 def downsample2d(

@@ -34,14 +34,16 @@ class AlignedSources:
         return replace(self, class_names=names, real=real, fake=fake)
 
 
-def align(real: ImageSource, fake: ImageSource, *, allow_missing: bool = False) -> AlignedSources:
+def align(
+    real: ImageSource, fake: ImageSource, *, allow_missing: bool = False, least: int = 2
+) -> AlignedSources:
     """Give both sides the reference's classes.
 
     Names are matched by name; where one side is arrays, its labels are indices into the other's names; two
     pairs of arrays have the classes their labels name.
 
     Raises InputError for a class on one side only (unless allow_missing, or nobody asked for it), a label outside the classes,
-    different channel counts, or a class with fewer than 2 images.
+    different channel counts, or a class of the reference with 1 image, or of the other side with fewer than `least` but not none.
     """
     if real.channels != fake.channels:
         raise InputError(
@@ -70,9 +72,9 @@ def align(real: ImageSource, fake: ImageSource, *, allow_missing: bool = False) 
         )
     if absent:
         names, real, fake = _without(names, absent, real, fake)
-    for source in (real, fake):
+    for source, needed in ((real, 2), (fake, least)):
         for name, count in zip(names, source.counts.tolist(), strict=True):
-            if count == 1:
+            if count == 1 < needed:
                 raise InputError(f"{source.name} has 1 image of class {name!r}; at least 2 are needed")
     if len(fake) == 0:
         raise InputError(f"{fake.name} has no images of any of the reference's classes ({_listed(names)})")

@@ -165,7 +165,7 @@ def _left_out(found: Findings, report: Report) -> list[str]:
         unknown = [row["name"] for row in measured if row["memorization"] is None]
         if unknown:
             said.append(
-                f"Memorization is not measured for {', '.join(unknown)}: no training images of it were given."
+                f"Memorization is not measured for {', '.join(unknown)}: fewer than 2 training images of it were given."
             )
     if found.utility is not None:
         top_up = found.utility["top_up"]

@@ -85,7 +85,12 @@ def _kid(
     values = subset_values(real, fake, size, settings.kid_subsets, settings.seed)
     value = float(values.mean())
     drawn = None
-    if settings.replicates and max(len(real), len(fake)) <= _KERNEL_BOOTSTRAP_IMAGES:
+    # of 2 images only one resample has a pair, the images themselves: that is no noise to tell
+    if (
+        settings.replicates
+        and 2 < min(len(real), len(fake))
+        and max(len(real), len(fake)) <= _KERNEL_BOOTSTRAP_IMAGES
+    ):
         replicates = kernel_bootstrap(
             real.astype(np.float64), fake.astype(np.float64), settings.replicates, rng
         )

@@ -120,9 +120,12 @@ def evaluate(
 
     Raises InputError (a ValueError) with one line that names what can't be used and what to do.
     """
+    from gan_lt.training.device import choose_device  # training measures with this package
+
     started = time.monotonic()
     at_least(0, seed, "seed")
     at_least(1, batch_size, "batch_size")
+    device = str(choose_device(device))
     options = options or EvaluationOptions(seed=seed)
     train_asked = train is not None
     if train is None:
@@ -153,8 +156,8 @@ def evaluate(
         run = run_folder(train)
         try:
             opened = source(train if run is None else training_set_of_run(run), "--train", "train")
-            to_top_up = align(everything.real, opened, allow_missing=True).fake
-            training = align(sides.real, to_top_up, allow_missing=True).fake
+            to_top_up = align(everything.real, opened, allow_missing=True, least=1).fake
+            training = align(sides.real, to_top_up, allow_missing=True, least=1).fake
         except InputError as error:
             if train_asked or metrics is not None:
                 raise

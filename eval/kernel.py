@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.feature_matrix import FloatArray, feature_pair
+from gan_lt.arguments import check_integer
 from gan_lt.errors import InputError
 
 
@@ -22,14 +23,15 @@ def kernel_distance(
     images, all that both sets can give are used and a UserWarning says so; if that is all of both sets,
     every subset is the same one and the standard deviation is 0. `seed` fixes the subsets.
 
-    Raises InputError (a ValueError) for fewer than 2 rows, different widths, NaN, or subset_size < 2, subsets
-    < 1.
+    Raises InputError (a ValueError) for fewer than 2 rows, different widths, NaN, subset_size < 2, subsets
+    < 1, or a seed outside 0 .. 2^32 - 1.
     """
     left, right = feature_pair(a, b)
-    if subset_size < 2:
-        raise InputError(f"subset_size is {subset_size}; it must be at least 2")
-    if subsets < 1:
-        raise InputError(f"subsets is {subsets}; it must be at least 1")
+    check_integer(subset_size, "subset_size", 2)
+    check_integer(subsets, "subsets", 1)
+    check_integer(seed, "seed", 0)
+    if seed >= 2**32:
+        raise InputError(f"seed={seed} must be below 2**32")
     size = min(subset_size, len(left), len(right))
     if size < subset_size:
         warnings.warn(
@@ -91,13 +93,14 @@ def kernel_bootstrap(a: FloatArray, b: FloatArray, replicates: int, rng: np.rand
 
     A resample is a vector of multiplicities w, so a replicate is a quadratic form in the kernel matrices,
     which are computed once. Pairs of an image with its own copy are left out, as the unbiased estimate leaves
-    out the diagonal, otherwise every replicate would be shifted upward.
+    out the diagonal, otherwise every replicate would be shifted upward. A resample of copies of one image
+    has no pairs left; it is drawn again, so both sets need 2 rows.
     """
     aa, bb, ab = cubic_kernel(a, a), cubic_kernel(b, b), cubic_kernel(a, b)
     np.fill_diagonal(aa, 0.0)
     np.fill_diagonal(bb, 0.0)
-    w = multiplicities(len(a), replicates, rng)
-    v = multiplicities(len(b), replicates, rng)
+    w = _with_pairs(len(a), replicates, rng)
+    v = _with_pairs(len(b), replicates, rng)
 
     def within(weights: FloatArray, kernel: FloatArray) -> FloatArray:
         pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
@@ -107,6 +110,13 @@ def kernel_bootstrap(a: FloatArray, b: FloatArray, replicates: int, rng: np.rand
     cross = ((w @ ab) * v).sum(1) / (len(a) * float(len(b)))
     result: FloatArray = within(w, aa) + within(v, bb) - 2.0 * cross
     return result
+
+
+def _with_pairs(n: int, replicates: int, rng: np.random.Generator) -> FloatArray:
+    drawn = multiplicities(n, replicates, rng)
+    while (alone := drawn.max(axis=1) == n).any():
+        drawn[alone] = multiplicities(n, int(alone.sum()), rng)
+    return drawn
 
 
 def multiplicities(n: int, replicates: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:

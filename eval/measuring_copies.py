@@ -65,7 +65,7 @@ def measure_memorization(
     result = MeasuredCopies("pixels" if pixels else extractor.name, [], [])
     for index, name in enumerate(sides.class_names):
         known, made, held = (source.of_class(index) for source in (training, sides.fake, sides.real))
-        if len(made) == 0 or len(known) == 0:
+        if len(made) == 0 or len(known) < 2:  # one training image has no neighbour to measure nearness by
             result.share.append(None)
             result.control.append(None)
             continue

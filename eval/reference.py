@@ -55,8 +55,12 @@ class Reference:
         k: int = 5,
     ) -> None:
         """real, features, split: as for `evaluate`; the classifier is trained here, once."""
+        from gan_lt.training.device import choose_device  # training measures with this package
+
         self.real = open_source(real, SourceOptions("--real", split))
-        self.extractor = build_extractor(features, ExtractorContext(self.real, seed, device))
+        self.extractor = build_extractor(
+            features, ExtractorContext(self.real, seed, str(choose_device(device)))
+        )
         self.features = extract_features(self.real, self.extractor)
         self.settings = DistributionSettings(k=k, replicates=0, seed=seed)
 

@@ -218,6 +218,10 @@ def _plan(
 
     classifier = None if selection is None else selection.classifier
     classes = None if args.classes is None else [name for name in args.classes.split(",") if name]
+    if classes == []:
+        raise InputError(
+            f"--classes: {args.classes!r} names no class; write their names, as in --classes ant,bee"
+        )
     if data is not None:
         return plan_top_up(generator, data, args.to, classes, classifier)
     if args.counts is not None:

@@ -102,6 +102,8 @@ def load_stylegan2_ada(
     if isinstance(source, Mapping):
         official = _from_mapping(source, where)
     else:
+        if not isinstance(source, str | os.PathLike):
+            raise InputError(f"source={repr(source)[:200]} must be a file or a mapping of tensors")
         path = Path(source)
         official = (
             _from_safetensors(path, where) if path.suffix == ".safetensors" else _from_pickle(path, where)

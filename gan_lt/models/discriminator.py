@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cuda_ops import downsample2d, setup_filter
+from gan_lt.arguments import check_floating, check_integer
 from gan_lt.models.generator import check_sizes
 from gan_lt.models.interface import ImageDiscriminator
 from gan_lt.models.layers import Conv2d, FullyConnected, MinibatchStd
@@ -88,13 +89,14 @@ class Discriminator(ImageDiscriminator):
         mapping_layers: int = 8,
     ) -> None:
         super().__init__()
-        check_sizes(resolution, img_channels, num_classes, channel_base, channel_max)
+        check_sizes(resolution, img_channels, num_classes, channel_base, channel_max, conv_clamp)
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture={architecture!r} must be one of {', '.join(ARCHITECTURES)}")
-        if mbstd_group_size is not None and mbstd_group_size < 1:
-            raise ValueError(
-                f"mbstd_group_size={mbstd_group_size} must be at least 1, or None for the whole batch"
-            )
+        if mbstd_group_size is not None:
+            check_integer(mbstd_group_size, "mbstd_group_size", 1, ", or None for the whole batch")
+        check_integer(mapping_layers, "mapping_layers", 0)
+        if cmap_dim is not None:
+            check_integer(cmap_dim, "cmap_dim", 1, ", or None for the channels at 4x4")
         if mbstd_channels not in (0, 1):
             raise ValueError(f"mbstd_channels={mbstd_channels} must be 0 or 1")
         self.config = {
@@ -141,6 +143,7 @@ class Discriminator(ImageDiscriminator):
     def features(self, images: Tensor) -> Tensor:
         """Images [N, C, H, W] -> the features [N, channels at 4x4] that the logits are computed from."""
         expected = (self.img_channels, self.resolution, self.resolution)
+        check_floating(images, "images", f"[N, {', '.join(map(str, expected))}]")
         if images.ndim != 4 or tuple(images.shape[1:]) != expected:
             raise ValueError(f"images must be [N, {', '.join(map(str, expected))}], got {list(images.shape)}")
         x: Tensor | None = None
@@ -178,9 +181,9 @@ class Discriminator(ImageDiscriminator):
         return out
 
     def judge(self, images: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self.mapping is not None and y is not None and y.ndim == 1 and len(y) != len(images):
-            raise ValueError(f"y has {len(y)} labels for a batch of {len(images)}")
         features = self.features(images)
+        if isinstance(y, Tensor) and self.mapping is not None and y.ndim == 1 and len(y) != len(images):
+            raise ValueError(f"y has {len(y)} labels for a batch of {len(images)}")
         x: Tensor = self.out(features)
         if self.mapping is None:
             return x.squeeze(1), features

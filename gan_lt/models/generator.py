@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gan_lt.arguments import check_integer, check_number
 from gan_lt.models.interface import GeneratorPass, ImageGenerator, check_class_facts
 from gan_lt.models.mapping import MappingNetwork
 from gan_lt.models.synthesis import ARCHITECTURES, SynthesisNetwork
@@ -67,10 +68,9 @@ class Generator(ImageGenerator):
         fading_classes: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(resolution, img_channels, num_classes, channel_base, channel_max)
+        check_sizes(resolution, img_channels, num_classes, channel_base, channel_max, conv_clamp)
         for name, value in [("z_dim", z_dim), ("w_dim", w_dim), ("mapping_layers", mapping_layers)]:
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+            check_integer(value, name, 1)
         if not 0 < mapping_lr_multiplier < math.inf:
             raise ValueError(f"mapping_lr_multiplier={mapping_lr_multiplier} must be above 0 and finite")
         if architecture not in ARCHITECTURES:
@@ -197,14 +197,22 @@ class Generator(ImageGenerator):
 
 
 def check_sizes(
-    resolution: int, img_channels: int, num_classes: int, channel_base: int, channel_max: int
+    resolution: int,
+    img_channels: int,
+    num_classes: int,
+    channel_base: int,
+    channel_max: int,
+    conv_clamp: float | None,
 ) -> None:
     """ValueError with the offending value unless a network of these sizes can be built."""
+    check_integer(resolution, "resolution", 1)
     if resolution < 4 or resolution > 1024 or resolution & (resolution - 1):
         raise ValueError(f"resolution={resolution} must be a power of two from 4 to 1024")
-    if img_channels < 1:
-        raise ValueError(f"img_channels={img_channels} must be at least 1")
-    if num_classes < 0:
-        raise ValueError(f"num_classes={num_classes} must be 0 (unconditional) or more")
-    if channel_base < 1 or channel_max < 1:
-        raise ValueError(f"channel_base={channel_base} and channel_max={channel_max} must be at least 1")
+    check_integer(img_channels, "img_channels", 1)
+    check_integer(num_classes, "num_classes", 0, " (0: unconditional)")
+    check_integer(channel_base, "channel_base", 1)
+    check_integer(channel_max, "channel_max", 1)
+    if conv_clamp is not None:
+        check_number(conv_clamp, "conv_clamp", otherwise=" above 0, or None")
+        if conv_clamp <= 0:
+            raise ValueError(f"conv_clamp={conv_clamp} must be above 0, or None")

@@ -7,6 +7,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from gan_lt.arguments import check_floating, check_number
+from gan_lt.errors import InputError
 from gan_lt.models.layers import ClassEmbedding, FullyConnected, normalize_2nd_moment
 from gan_lt.processes import mean_over_processes
 
@@ -70,6 +72,7 @@ class MappingNetwork(nn.Module):
         """
         parts: list[Tensor] = []
         if self.z_dim > 0:
+            check_floating(z, "z", f"[N, {self.z_dim}]")
             if z is None or z.ndim != 2 or z.shape[1] != self.z_dim:
                 raise ValueError(f"z must be [N, {self.z_dim}], got {None if z is None else list(z.shape)}")
             parts.append(normalize_2nd_moment(z.float()))
@@ -122,6 +125,8 @@ class MappingNetwork(nn.Module):
 
         cutoff: only the first so many layers.
         """
+        if not isinstance(psi, Tensor):
+            check_number(psi, "truncation_psi")
         if psi == 1:
             return ws
         centre = self.w_avg.expand(ws.shape[1], -1)
@@ -156,6 +161,8 @@ def checked_labels(y: Tensor | None, num_classes: int, batch: int | None) -> Ten
         raise ValueError(
             f"y is None, but the network has {num_classes} classes; pass int64 class indices [N]"
         )
+    if not isinstance(y, Tensor):
+        raise InputError(f"y={repr(y)[:200]} must be a tensor of int64 class indices [N]")
     if y.ndim != 1 or y.is_floating_point() or y.dtype == torch.bool:
         raise ValueError(f"y must be int64 class indices [N], got {y.dtype} {list(y.shape)}")
     if batch is not None and y.shape[0] != batch:

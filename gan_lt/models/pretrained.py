@@ -35,7 +35,10 @@ class Pretrained:
         card: text of a README.md to write as well, as `render_card` makes it; one that someone has changed stays as it is.
         """
         path = Path(directory)
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"{path} can't be made ({error.strerror}); name a folder") from error
         module = cast(nn.Module, self)
         tensors = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
         temporary = path / f".{WEIGHTS_NAME}.{os.getpid()}"
@@ -108,6 +111,10 @@ class Pretrained:
         Raises:
             InputError: no such folder or repository, a file missing, damaged or of another network class.
         """
+        if not isinstance(directory, str | os.PathLike):
+            raise InputError(
+                f"directory={directory!r} must be a folder or the name of a repository, user/name"
+            )
         path = Path(directory)
         if not path.exists():
             from gan_lt.interop.hub import download_network, is_repository_name

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan_lt.arguments import check_floating, check_integer, check_number
 from gan_lt.models.conditional_norm import BatchNorm, ConditionalBatchNorm
 from gan_lt.models.interface import NOISE_MODES, GeneratorPass, ImageGenerator, check_class_facts
 from gan_lt.models.mapping import checked_labels
@@ -90,8 +91,7 @@ class SnganGenerator(ImageGenerator):
     ) -> None:
         super().__init__()
         check_sngan_sizes(resolution, img_channels, num_classes, channels)
-        if z_dim < 1:
-            raise ValueError(f"z_dim={z_dim} must be at least 1")
+        check_integer(z_dim, "z_dim", 1)
         check_class_facts(num_classes, class_names, class_counts)
         self.config: dict[str, Any] = {
             "z_dim": z_dim,
@@ -167,6 +167,8 @@ class SnganGenerator(ImageGenerator):
             raise ValueError(f"noise_mode={noise_mode!r} must be one of {', '.join(NOISE_MODES)}")
         if truncation_cutoff is not None:
             raise ValueError(f"truncation_cutoff={truncation_cutoff}: sngan has no layers to choose from")
+        check_floating(z, "z", f"[N, {self.z_dim}]")
+        check_number(truncation_psi, "truncation_psi")
         return self._images(z if truncation_psi == 1 else z * truncation_psi, y)
 
     def _images(self, z: Tensor, y: Tensor | None) -> Tensor:
@@ -181,11 +183,9 @@ class SnganGenerator(ImageGenerator):
 
 def check_sngan_sizes(resolution: int, img_channels: int, num_classes: int, channels: int) -> None:
     """ValueError with the offending value unless an sngan of these sizes can be built."""
+    check_integer(resolution, "resolution", 1)
     if resolution < 8 or resolution > 256 or resolution & (resolution - 1):
         raise ValueError(f"resolution={resolution} must be a power of two from 8 to 256 for sngan")
-    if img_channels < 1:
-        raise ValueError(f"img_channels={img_channels} must be at least 1")
-    if num_classes < 0:
-        raise ValueError(f"num_classes={num_classes} must be 0 (unconditional) or more")
-    if channels < 1:
-        raise ValueError(f"channels={channels} must be at least 1")
+    check_integer(img_channels, "img_channels", 1)
+    check_integer(num_classes, "num_classes", 0, " (0: unconditional)")
+    check_integer(channels, "channels", 1)

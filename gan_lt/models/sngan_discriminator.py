@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gan_lt.arguments import check_floating
 from gan_lt.models.interface import ImageDiscriminator
 from gan_lt.models.mapping import checked_labels
 from gan_lt.models.sngan import RESIDUAL_GAIN, check_sngan_sizes, xavier
@@ -107,6 +108,7 @@ class SnganDiscriminator(ImageDiscriminator):
     def features(self, images: Tensor) -> Tensor:
         """Images [N, C, H, W] -> features [N, feature_dim], summed over pixels."""
         expected = (self.img_channels, self.resolution, self.resolution)
+        check_floating(images, "images", f"[N, {', '.join(map(str, expected))}]")
         if images.ndim != 4 or tuple(images.shape[1:]) != expected:
             raise ValueError(f"images must be [N, {', '.join(map(str, expected))}], got {list(images.shape)}")
         x = images

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cuda_ops import setup_filter, upsample2d
+from gan_lt.arguments import check_floating
 from gan_lt.models.interface import NOISE_MODES
 from gan_lt.models.layers import Conv2d
 from gan_lt.models.modulation import ModulatedConv2d, ToImage
@@ -123,7 +124,7 @@ class SynthesisNetwork(nn.Module):
         apart_up_to: int = 0,
     ) -> None:
         super().__init__()
-        self.apart_up_to = apart_up_to
+        self.w_dim, self.apart_up_to = w_dim, apart_up_to
         channels = block_channels(resolution, channel_base, channel_max)
         self.resolution = resolution
         self.compute_dtype: torch.dtype | None = None  # see gan_lt.models.precision
@@ -161,8 +162,9 @@ class SynthesisNetwork(nn.Module):
         """The images, and those of the layers up to the size `low_resolution` (architecture skip) or None."""
         if noise_mode not in NOISE_MODES:
             raise ValueError(f"noise_mode={noise_mode!r} must be one of {', '.join(NOISE_MODES)}")
-        if ws.ndim != 3 or ws.shape[1] != self.num_ws:
-            raise ValueError(f"w must be [N, {self.num_ws}, w_dim], got {list(ws.shape)}")
+        check_floating(ws, "w", f"[N, {self.num_ws}, {self.w_dim}]")
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"w must be [N, {self.num_ws}, {self.w_dim}], got {list(ws.shape)}")
         x: Tensor | None = None
         image: Tensor | None = None
         small: Tensor | None = None

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
+from gan_lt.arguments import check_floating, check_integer, check_number
 from gan_lt.errors import InputError
 from gan_lt.processes import gather_rows, mean_over_processes
 from gan_lt.regularizers.term import StepBatch, Term
@@ -41,7 +42,10 @@ def class_balance_loss(probs: Tensor, class_counts: Tensor | Sequence[float]) ->
     tensor(-0.6931)
     """
     _check_probabilities(probs)
-    n = torch.as_tensor(class_counts, dtype=torch.float64, device=probs.device)
+    try:
+        n = torch.as_tensor(class_counts, dtype=torch.float64, device=probs.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"class_counts={repr(class_counts)[:200]} must be numbers of images, [K]") from error
     if n.shape != probs.shape[1:]:
         raise InputError(f"class_counts has shape {list(n.shape)}, but probs has {probs.shape[1]} classes")
     bad = ~torch.isfinite(n) | (n < 0)
@@ -105,8 +109,8 @@ class ClassStatistics(nn.Module):
 
     def __init__(self, num_classes: int, decay: float = 0.5, form: StatisticsForm = "convex") -> None:
         super().__init__()
-        if num_classes < 1:
-            raise InputError(f"num_classes={num_classes} must be at least 1")
+        check_integer(num_classes, "num_classes", 1)
+        check_number(decay, "decay")
         if not 0 <= decay <= 1:
             raise InputError(f"decay={decay} must be in [0, 1]")
         if form not in get_args(StatisticsForm):
@@ -269,7 +273,8 @@ def load_class_balance(
 
 
 def _check_probabilities(probs: Tensor) -> None:
-    if probs.ndim != 2 or 0 in probs.shape or not probs.is_floating_point():
+    check_floating(probs, "probs", "[B, K]")
+    if probs.ndim != 2 or 0 in probs.shape:
         raise InputError(f"probs must be floating [B, K], got {probs.dtype} of shape {list(probs.shape)}")
     values = probs.detach().double()
     bad = ~((values >= -1e-4) & (values <= 1 + 1e-2))

@@ -8,12 +8,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gan_lt.arguments import check_number
+from gan_lt.errors import InputError
+
 
 def checked_counts(counts: Tensor | Sequence[float], name: str = "counts") -> Tensor:
     """counts as a float64 tensor [K]; ValueError with the offending value unless all are finite and at least 1."""
-    n = torch.as_tensor(counts, dtype=torch.float64)
+    try:
+        n = torch.as_tensor(counts, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name}={repr(counts)[:200]} must be numbers of images per class, [K]") from error
     if n.ndim != 1 or n.numel() == 0:
-        raise ValueError(f"{name} must be a vector [K] of images per class, got shape {list(n.shape)}")
+        got = f"{counts!r}" if n.ndim == 0 else f"shape {list(n.shape)}"
+        raise InputError(f"{name} must be a vector [K] of images per class, got {got}")
     bad = ~torch.isfinite(n) | (n < 1)
     if bool(bad.any()):
         k = int(bad.nonzero()[0, 0])
@@ -40,6 +47,7 @@ def effective_number(counts: Tensor | Sequence[float], beta: float) -> Tensor:
     tensor([1.0000, 1.5000, 1.7500], dtype=torch.float64)
     """
     n = checked_counts(counts)
+    check_number(beta, "beta")
     if not 0 <= beta < 1:
         raise ValueError(f"beta={beta} must be in [0, 1)")
     if beta == 0:

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gan_lt.arguments import check_floating, check_integer
+from gan_lt.errors import InputError
 from gan_lt.regularizers.class_weights import inverse_effective_weights
 from gan_lt.regularizers.term import StepBatch, Term
 
@@ -42,19 +44,25 @@ def spectral_norms(params: Tensor, power_iterations: int | None = None) -> Tenso
         power_iterations: None for an exact singular value decomposition, else so many iterations from a fixed start.
 
     Returns:
-        [K], differentiable with respect to params; once only after power iterations, which hold the singular vectors.
+        [K], float32 or better. Differentiable with respect to params; once only after power iterations, which hold the
+        singular vectors.
 
     Raises:
-        ValueError: params not [K, d], fewer than one iteration.
+        ValueError: params not a floating-point tensor [K, d] of finite numbers, fewer than one iteration.
 
     Source: Rangwani et al., ECCV 2022, section 3.2.
     """
     matrices = _matrices(params)
+    if matrices.dtype != torch.float64:
+        matrices = matrices.float()
+    if not bool(torch.isfinite(matrices).all()):
+        k = int((~torch.isfinite(params)).any(dim=1).nonzero()[0])
+        value = float(params[k][~torch.isfinite(params[k])][0])
+        raise InputError(f"params[{k}] holds {value}: its spectral norm is undefined")
     if power_iterations is None:
         exact: Tensor = torch.linalg.svdvals(matrices)[:, 0]
         return exact
-    if power_iterations < 1:
-        raise ValueError(f"power_iterations={power_iterations} must be at least 1, or None for exact values")
+    check_integer(power_iterations, "power_iterations", 1, ", or None for exact values")
     return power_iteration(matrices, _start(matrices), power_iterations)[0]
 
 
@@ -84,6 +92,7 @@ def group_spectral_loss(
         raise ValueError("params is empty: there is no conditioning layer to regularise")
     weights = inverse_effective_weights(counts, beta)
     for index, tensor in enumerate(params):
+        check_floating(tensor, f"params[{index}]", f"[{len(weights)}, d]")
         if tensor.ndim != 2 or len(tensor) != len(weights):
             raise ValueError(
                 f"params[{index}] must be [{len(weights)}, d] to match counts, got {list(tensor.shape)}"
@@ -140,6 +149,7 @@ class _PowerIteration(torch.autograd.Function):
 
 
 def _matrices(params: Tensor) -> Tensor:
+    check_floating(params, "params", "[K, d]")
     if params.ndim != 2 or not params.numel():
         raise ValueError(f"params must be [K, d], got {list(params.shape)}")
     return params.reshape(len(params), *matrix_shape(params.shape[1]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gan_lt.arguments import check_floating, check_number
+from gan_lt.errors import InputError
 from gan_lt.processes import mean_over_processes
 from gan_lt.regularizers.term import StepBatch, Term
 
@@ -22,13 +24,21 @@ def lecam_loss(
         A scalar.
 
     Raises:
-        ValueError: no logits.
+        ValueError: no logits, no floating-point tensors of them, a mean that is no finite number (of tensors the shape alone is
+            checked: their value would wait for the device).
 
     Source: Tseng et al., "Regularizing GANs under Limited Data", CVPR 2021, eq. 5 (one-sided as in the released method).
 
     >>> lecam_loss(torch.tensor([2.0]), torch.tensor([-1.0]), 1.0, 0.0)
     tensor(8.)
     """
+    check_floating(real_logits, "real_logits", "[N]")
+    check_floating(fake_logits, "fake_logits", "[M]")
+    for name, ema in [("real_ema", real_ema), ("fake_ema", fake_ema)]:
+        if not isinstance(ema, Tensor):
+            check_number(ema, name)
+        elif ema.numel() != 1:
+            raise InputError(f"{name} must be one number, got shape {list(ema.shape)}")
     if not real_logits.numel() or not fake_logits.numel():
         raise ValueError(f"logits are empty: {real_logits.numel()} real, {fake_logits.numel()} generated")
     real_part = torch.relu(real_logits - fake_ema).square().mean()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gan_lt.arguments import check_floating, check_number
 from gan_lt.processes import gather_rows
 from gan_lt.regularizers.class_weights import inverse_effective_weights
 from gan_lt.regularizers.term import Latents, Phase, StepBatch, Term
@@ -29,8 +30,7 @@ def class_noise_std(counts: Tensor | Sequence[float], sigma: float, beta: float)
     Raises:
         ValueError: a count under 1, a negative sigma, beta outside [0, 1).
     """
-    if not (sigma >= 0 and sigma < float("inf")):
-        raise ValueError(f"sigma={sigma} must be at least 0 and finite")
+    check_number(sigma, "sigma", least=0)
     return sigma * inverse_effective_weights(counts, beta)
 
 
@@ -45,16 +45,18 @@ def noisy_twins_loss(w_a: Tensor, w_b: Tensor, off_diagonal_weight: float = 0.05
         A scalar, float32 or better.
 
     Raises:
-        ValueError: different or not two-dimensional shapes, fewer than 2 pairs, a negative weight.
+        ValueError: no floating-point tensors, different or not two-dimensional shapes, fewer than 2 pairs, a weight that is
+            negative or not finite.
 
     Source: Rangwani et al., CVPR 2023; Zbontar et al., "Barlow Twins", ICML 2021, eq. 1 and 2.
     """
-    if w_a.ndim != 2 or w_a.shape != w_b.shape:
+    check_floating(w_a, "w_a", "[B, D]")
+    check_floating(w_b, "w_b", "[B, D]")
+    if w_a.ndim != 2 or w_a.shape != w_b.shape or w_a.shape[1] == 0:
         raise ValueError(f"w_a and w_b must both be [B, D], got {list(w_a.shape)} and {list(w_b.shape)}")
     if len(w_a) < 2:
         raise ValueError(f"{len(w_a)} pair can't be standardised over the batch; at least 2 are needed")
-    if not off_diagonal_weight >= 0:
-        raise ValueError(f"off_diagonal_weight={off_diagonal_weight} must be at least 0")
+    check_number(off_diagonal_weight, "off_diagonal_weight", least=0)
     C = standardize(w_a).t() @ standardize(w_b) / len(w_a)
     diagonal = C.diagonal()
     off_diagonal = C.square().sum() - diagonal.square().sum()

@@ -26,8 +26,10 @@ def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Pa
     name: of the folder; None: the next free number and what is trained, as in 00003-cifar10-lt-noisytwins.
 
     Raises:
-        InputError: the folder exists and is not empty, or can't be written.
+        InputError: the name is no folder's name, the folder exists and is not empty, or can't be written.
     """
+    if name is not None and (not name or name == ".." or name != Path(name).name):
+        raise InputError(f"--name: {name!r} is not the name of a folder; give --outdir the folders above it")
     try:
         outdir.mkdir(parents=True, exist_ok=True)
         if name is None:

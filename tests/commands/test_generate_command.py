@@ -70,6 +70,7 @@ def test_generate_refuses(tmp_path: Path, trained: Path, refused: Refused) -> No
         (["--network", other, "--per-class", 1, *out], "no saved network"),
         ([*made, "--per-class", 0, *out], "--per-class: 0"),
         ([*made, "--per-class", 1, "--classes", "ant,elk", *out], "'elk'"),
+        ([*made, "--per-class", 1, "--classes", ",", *out], "--classes: ',' names no class"),
         ([*made, "--top-up", other, *out], "is in the"),
         ([*made, "--top-up", tmp_path / "gone", *out], "--top-up"),
         ([*made, "--counts", tmp_path / "gone.json", *out], "gone.json"),

@@ -75,6 +75,16 @@ def test_resume_lengthens_a_run(tmp_path: Path, data: Path, refused: Refused) ->
     assert run_command(train_command, ["--resume", str(run), "--kimg", "0.064"]) == 2
 
 
+@pytest.mark.parametrize("name", ["a/../../b", "a/b", "..", "", "."])
+def test_a_name_that_is_no_folder_name_leaves_nothing(
+    tmp_path: Path, data: Path, refused: Refused, name: str
+) -> None:
+    outdir = tmp_path / "runs"
+    arguments = ["--data", data, "--outdir", outdir, "--name", name, *TINY]
+    assert f"--name: {name!r} is not the name of a folder" in refused(train_command, arguments)
+    assert not outdir.exists()
+
+
 @pytest.mark.parametrize("kind", ["list", "link", "pattern"])
 def test_resume_from_another_folder(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, kind: str

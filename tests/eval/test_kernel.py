@@ -87,8 +87,23 @@ def test_bootstrap_is_the_estimate_of_the_resample_without_pairs_of_copies() -> 
     np.testing.assert_allclose(kernel_bootstrap(a, b, 4, np.random.default_rng(7)), expected, rtol=1e-12)
 
 
+def test_bootstrap_of_three_images_is_finite() -> None:
+    a, b = sets(3, 40, 4)  # a resample in nine is three copies of one image, which has no pair
+    assert np.isfinite(kernel_bootstrap(a, b, 500, np.random.default_rng(0))).all()
+
+
 @pytest.mark.parametrize(
-    ("options", "message"), [({"subset_size": 1}, "subset_size is 1"), ({"subsets": 0}, "subsets is 0")]
+    ("options", "message"),
+    [
+        ({"subset_size": 1}, "subset_size=1"),
+        ({"subset_size": "a"}, "subset_size='a'"),
+        ({"subset_size": None}, "subset_size=None"),
+        ({"subsets": 0}, "subsets=0"),
+        ({"subsets": 1.5}, "subsets=1.5"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": None}, "seed=None"),
+        ({"seed": 2**32}, "seed=4294967296"),
+    ],
 )
 def test_bad_options_are_named(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval import EvaluationOptions, evaluate
+from eval import EvaluationOptions, Report, evaluate
 from eval.sources import ImageSource, SourceOptions, open_source
 from eval.training_set import training_set_of_run
 from gan_lt.config import build_config, dump_yaml
@@ -109,3 +109,31 @@ def test_a_run_without_a_network_is_named(tmp_path: Path) -> None:
     (tmp_path / "stats.jsonl").write_text("")
     with pytest.raises(InputError, match="run without a network"):
         open_source(tmp_path, FAKE)
+
+
+def test_a_class_of_one_training_image_leaves_out_its_memorization_alone(run: Path, tmp_path: Path) -> None:
+    one = tmp_path / "run"
+    one.mkdir()
+    (one / "network").symlink_to(run / "network")
+    (one / "config.yaml").write_text(
+        dump_yaml(build_config("custom", {"data.path": "digits", "data.imbalance": 100}))
+    )
+    report = evaluate("digits", one, flat, "fid,memorization", num_fake=6, resolution=16)
+    shares = [row["memorization"] for row in report.per_class]
+    assert [share is None for share in shares] == [False] * 9 + [True]
+    assert report.metrics["fid"] is not None
+    assert any("not measured for 9: fewer than 2" in line for line in report.warnings)
+
+
+def test_a_report_of_two_or_three_images_a_class_is_read_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for n in (2, 3):
+        real, fake = (rng.integers(0, 256, (2 * n, 1, 16, 16), dtype=np.uint8) for _ in range(2))
+        labels = np.repeat([0, 1], n)
+        options = EvaluationOptions(k=1, replicates=200)
+        file = tmp_path / f"{n}.json"
+        report = evaluate(
+            (real, labels), (fake, labels), flat, "fid,kid,prdc,ifid", options=options, json=file
+        )
+        assert Report.from_json(file).metrics == report.metrics
+        assert ("intra_kid" in report.intervals) == (n > 2)
