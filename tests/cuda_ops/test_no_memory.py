@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from cuda_ops import backend_info
+from cuda_ops.cuda_launch import _check
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's"),
@@ -58,3 +60,12 @@ with use_backend("native"):
         f"{name} cuda_ops: not enough memory for N bytes"
         for name in ("bias_act", "epilogue", "upfirdnNd", "another layout", "another type", "its plans")
     ]
+
+
+def test_a_launch_without_memory_is_told_as_torch_tells_it():
+    """Kernels are loaded when they are first launched, and that may find the device full."""
+    _check(0, "k", (1, 1, 1), (1, 1))
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory on launching k"):
+        _check(2, "k", (1, 1, 1), (1, 1))
+    with pytest.raises(RuntimeError, match="CUDA error 700 on launching k"):
+        _check(700, "k", (1, 1, 1), (1, 1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.training import loop, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
-from gan_lt.training.failures import enough_memory
+from gan_lt.training.failures import enough_memory, lost_loaders
 from gan_lt.training.state import TrainingState
 from tests.training.runs import kept
 
@@ -34,6 +36,8 @@ MakeConfig = Callable[..., TrainConfig]
         MemoryError(),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("std::bad_alloc"),
     ],
 )
 def test_out_of_memory_names_the_setting_that_halves_it(
@@ -86,6 +90,17 @@ def test_the_remedy_for_out_of_memory_is_one_that_several_processes_take(
     with pytest.raises(InputError) as caught, enough_memory(config, run):
         raise MemoryError
     assert f"micro_batch={expected} " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["Pin memory thread exited unexpectedly", "Communication with the workers is no longer possible"],
+)
+def test_what_torch_says_of_lost_loaders_is_one_line(tmp_path: Path, message: str) -> None:
+    source = inspect.getsource(torch.utils.data.dataloader)
+    assert message in re.sub(r'"\s*"', "", source), "torch says it otherwise now"
+    with pytest.raises(InputError, match=rf"{message}; the last checkpoint is kept"), lost_loaders(tmp_path):
+        raise RuntimeError(message)
 
 
 def test_other_errors_stay_what_they_are(
