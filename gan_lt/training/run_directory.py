@@ -29,6 +29,13 @@ def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Pa
     Raises:
         InputError: the folder exists and is not empty, or can't be written.
     """
+    path = str(outdir / (name or ""))
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"--outdir: {path!r} is not UTF-8, which TensorBoard's files need; choose another"
+        ) from error
     try:
         outdir.mkdir(parents=True, exist_ok=True)
         if name is None:
