@@ -222,7 +222,8 @@ class _Decoding(Dataset[Tensor | str]):
             return str(error)
         try:
             # here and not where DataLoader would do it, in a thread whose errors leave everybody waiting
-            return images.share_memory_()
+            shared: Tensor = images.share_memory_()  # type: ignore[no-untyped-call]
+            return shared
         except RuntimeError as error:
             return (
                 f"data.workers: no shared memory for a batch of {images.nbytes / 2**20:.1f} MiB ({error}); give the machine "
