@@ -2,7 +2,10 @@
 
 import sys
 
-from gan_lt.commands import generate_command, run_command
+from gan_lt.loading import loading
+
+with loading():
+    from gan_lt.commands import generate_command, run_command
 
 if __name__ == "__main__":
     sys.exit(run_command(generate_command, sys.argv[1:]))

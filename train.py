@@ -2,7 +2,10 @@
 
 import sys
 
-from gan_lt.commands import run_command, train_command
+from gan_lt.loading import loading
+
+with loading():
+    from gan_lt.commands import run_command, train_command
 
 if __name__ == "__main__":
     sys.exit(run_command(train_command, sys.argv[1:]))

@@ -7,6 +7,7 @@ import os
 import platform
 import sysconfig
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cuda_ops import build
@@ -15,13 +16,16 @@ from cuda_ops.build import BuildError
 
 def cache_folders() -> list[Path]:
     """Where a library built on first use may go, best first: $GAN_LT_CACHE, the user's cache, a temporary folder."""
-    chosen = os.environ.get("GAN_LT_CACHE")
-    if chosen:
-        first = Path(chosen).expanduser()
-    else:
-        first = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "gan_lt"
+    folders = []
+    chosen = os.environ.get("GAN_LT_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    # a user whom the system does not know, as in containers, has no home: nothing is expanded
+    first = Path(os.path.expanduser(chosen))
+    if first.parts[:1] != ("~",):
+        folders.append((first if os.environ.get("GAN_LT_CACHE") else first / "gan_lt") / "native")
     owner = os.getuid() if hasattr(os, "getuid") else 0
-    return [first / "native", Path(tempfile.gettempdir()) / f"gan_lt-{owner}" / "native"]
+    with suppress(FileNotFoundError):  # where no temporary folder can be written
+        folders.append(Path(tempfile.gettempdir()) / f"gan_lt-{owner}" / "native")
+    return folders
 
 
 def _usable(folder: Path) -> bool:

@@ -16,6 +16,8 @@ import torch
 from cuda_ops import build
 from cuda_ops.cuda_plan import Block, Grid
 
+_OUT_OF_MEMORY = 2  # both cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY
+
 
 class UpfirdnArguments(ctypes.Structure):
     """struct UpfirdnCuda of csrc/cuda/arguments.h."""
@@ -135,5 +137,7 @@ class RunTime:
 
 
 def _check(error: int, kernel: str, grid: Grid, block: Block) -> None:
+    if error == _OUT_OF_MEMORY:
+        raise torch.OutOfMemoryError(f"CUDA out of memory on launching {kernel}")
     if error:
         raise RuntimeError(f"CUDA error {error} on launching {kernel} with grid {grid}, block {block}")

@@ -21,7 +21,7 @@ Pair = int | Sequence[int]
 
 
 def setup_filter(
-    taps: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor | float,
+    taps: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor | float | None,
     normalize: bool = True,
     flip: bool = False,
     gain: float = 1.0,
@@ -30,7 +30,7 @@ def setup_filter(
     """Make a FIR filter for `upfirdn2d`.
 
     Args:
-        taps: a number, [n] taps or [fh, fw] taps.
+        taps: a number, [n] taps or [fh, fw] taps; None: the filter that changes nothing, as in `upfirdn2d`.
         normalize: divide by the sum, so that a constant image keeps its value.
         flip: reverse every axis.
         gain: overall gain of the two-dimensional filter.
@@ -47,7 +47,7 @@ def setup_filter(
     torch.Size([4, 4])
     """
     try:
-        f = torch.as_tensor(taps)
+        f = torch.as_tensor(1.0 if taps is None else taps)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"taps={taps!r} must be a number, [n] or [fh, fw] numbers") from error
     if f.is_complex():

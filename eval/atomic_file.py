@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from gan_lt.errors import InputError
+from gan_lt.file_modes import make_ordinary
 
 
 def write_text(path: Path, text: str) -> None:
@@ -18,10 +19,7 @@ def write_text(path: Path, text: str) -> None:
         partial = Path(name)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        # mkstemp makes it private; a report is as readable as any file
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
+        make_ordinary(partial)  # mkstemp makes it private
         os.replace(partial, path)
     except OSError as error:
         if partial is not None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_lt.errors import InputError
+from gan_lt.file_modes import make_ordinary
 
 _CHUNK = 1 << 24
 
@@ -63,6 +64,7 @@ class FeatureCache:
     def commit(self, key: str, partial: Path) -> npt.NDArray[np.float32]:
         """Give a filled scratch file its final name; returns it mapped read-only."""
         final = self.folder / f"{key}.{_checksum(partial):08x}.npy"
+        make_ordinary(partial)  # mkstemp makes it private, and others may share the cache
         os.replace(partial, final)
         features: npt.NDArray[np.float32] = np.load(final, mmap_mode="r", allow_pickle=False)
         return features

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from gan_lt.loading import loading
 from gan_lt.version import __version__
 
 # command: what it does, and the module and function that do it, imported when asked for
@@ -69,11 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: {given[0]!r} is not a command of gan-lt", file=sys.stderr)
         print(text, file=sys.stdout if known else sys.stderr)
         return 0 if known else 2
-    from gan_lt.commands import run_command
-
     name = given[0]
     _, module, function = _COMMANDS[name]
-    command = getattr(import_module(module), function)
+    with loading():
+        from gan_lt.commands import run_command
+
+        command = getattr(import_module(module), function)
     if name == "eval":  # has the same manners, and its own prefix
         return int(command(given[1:]))
     return run_command(lambda rest: command(rest, f"gan-lt {name}"), given[1:])

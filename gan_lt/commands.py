@@ -54,7 +54,8 @@ def run_command(command: Callable[[Sequence[str]], int], arguments: Sequence[str
 
 def _print_error(message: InputError) -> None:
     """One line on standard error; of several processes with the same complaint, only the first is heard."""
-    number = int(os.environ.get("RANK", "0"))
+    given = os.environ.get("RANK", "")
+    number = int(given) if given.isdecimal() else 0
     if isinstance(message, LostProcessError):
         time.sleep(6)  # the one that failed speaks first, and torchrun ends us meanwhile
     elif number:

@@ -42,10 +42,27 @@ def join_processes(backend: str, timeout: timedelta) -> None:
 
     torchrun's store outlives a restart and still holds the addresses of the processes before, so each attempt has
     names of its own in it.
+
+    Raises:
+        InputError: the variables that say which process this is are not numbers, or not those of one of the processes.
     """
+    _check_launch()
     store, number, processes = next(rendezvous("env://", timeout=timeout))
     own = distributed_c10d.PrefixStore(f"attempt-{restarts()}", store)
     distributed.init_process_group(backend, store=own, rank=number, world_size=processes, timeout=timeout)
+
+
+def _check_launch() -> None:
+    """What job scripts get wrong would otherwise be a traceback, or waiting for processes that there are not."""
+    names = ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK")
+    values = {name: os.environ[name] for name in names if name in os.environ}
+    known = all(value.isdecimal() for value in values.values()) and "MASTER_PORT" in values
+    if not known or not int(values["RANK"]) < int(values["WORLD_SIZE"]):
+        said = ", ".join(f"{name}={os.environ.get(name, '')!r}" for name in names)
+        raise InputError(
+            f"the environment says that this is one of several processes, but not which ({said}): start them with torchrun, "
+            "or unset RANK"
+        )
 
 
 def world_size() -> int:

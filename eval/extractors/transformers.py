@@ -14,7 +14,7 @@ from eval.extractors.base import ExtractorContext, FeatureArray, ImageArray
 from eval.extractors.clean_resize import CleanResizer
 from eval.extractors.torchscript import load_torchscript
 from eval.extractors.vision_transformer import clip_features, dino_features
-from eval.extractors.weights import WeightsFile, find_weights, hash_file
+from eval.extractors.weights import CACHE, WeightsFile, find_weights, hash_file
 from gan_lt.errors import InputError
 
 INPUT_SIZE = 224
@@ -25,7 +25,7 @@ CLIP_WEIGHTS = WeightsFile(
     url=f"https://openaipublic.azureedge.net/clip/models/{_CLIP_SHA256}/ViT-B-32.pt",
     megabytes=338,
     variable="GAN_LT_CLIP",
-    elsewhere=(Path.home() / ".cache" / "clip" / "ViT-B-32.pt",),
+    elsewhere=(CACHE.parent / "clip" / "ViT-B-32.pt",),
     sha256=_CLIP_SHA256,
 )
 DINO_WEIGHTS = WeightsFile(
@@ -34,7 +34,7 @@ DINO_WEIGHTS = WeightsFile(
     url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
     megabytes=330,
     variable="GAN_LT_DINOV2",
-    elsewhere=(Path.home() / ".cache" / "torch" / "hub" / "checkpoints" / "dinov2_vitb14_pretrain.pth",),
+    elsewhere=(CACHE.parent / "torch" / "hub" / "checkpoints" / "dinov2_vitb14_pretrain.pth",),
 )
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

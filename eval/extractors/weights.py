@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gan_lt.errors import InputError
 
-CACHE = Path.home() / ".cache" / "gan_lt"
+CACHE = Path(os.path.expanduser("~/.cache")) / "gan_lt"
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,16 @@ def hash_file(path: Path) -> str:
 def _download(file: WeightsFile, target: Path) -> Path:
     partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
+        if target.parts[0] == "~":  # a user whom the system does not know, as in containers
+            raise OSError("there is no home folder to put it in")
         target.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(file.url, timeout=30) as answer, partial.open("wb") as out:  # noqa: S310
             while piece := answer.read(1 << 20):
                 out.write(piece)
+            expected = answer.headers.get("Content-Length")
+            if expected is not None and out.tell() != int(expected):
+                # urllib takes a connection that ends early for the end of the file
+                raise OSError(f"the connection ended after {out.tell()} of {expected} bytes")
         if file.sha256 is not None and hash_file(partial) != file.sha256:
             raise InputError(
                 f"what {file.url} sent is not the published file (sha256 differs); try again later"

@@ -52,7 +52,12 @@ def open_cifar(
 
 def _root(data_root: Path | None, unpacked: str) -> Path:
     if data_root is None:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_lt"
+        try:
+            return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_lt"
+        except RuntimeError:  # a user whom the system does not know, as in containers
+            raise InputError(
+                f"--data-root is missing, and there is no home folder to download to: give the folder that holds {unpacked}"
+            ) from None
     # People point at the unpacked folder itself as often as at the one around it.
     return data_root.resolve().parent if data_root.resolve().name == unpacked else data_root
 

@@ -118,6 +118,8 @@ class BatchLoader:
             self.close()
             raise
         except (ConnectionError, EOFError) as error:
+            if not self._workers:
+                raise
             # the same as DataLoader's own error of a worker that was killed, noticed a moment earlier
             self._reap_killed()
             raise RuntimeError("a DataLoader worker was killed") from error
@@ -217,6 +219,15 @@ class _Decoding(Dataset[Tensor | str]):
 
     def __getitem__(self, indices: NDArray[np.int64]) -> Tensor | str:
         try:
-            return torch.from_numpy(self.image_set.images(indices, threads=1))
+            images = torch.from_numpy(self.image_set.images(indices, threads=1))
         except InputError as error:
             return str(error)
+        try:
+            # here and not where DataLoader would do it, in a thread whose errors leave everybody waiting
+            shared: Tensor = images.share_memory_()  # type: ignore[no-untyped-call]
+            return shared
+        except RuntimeError as error:
+            return (
+                f"data.workers: no shared memory for a batch of {images.nbytes / 2**20:.1f} MiB ({error}); give the machine "
+                "more (containers: --shm-size=1g), or set data.workers=0"
+            )

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gan_lt.errors import InputError
+from gan_lt.file_modes import make_ordinary
 from gan_lt.models.shapes_only import ShapesOnly
 
 CONFIG_NAME = "config.json"
@@ -43,6 +44,7 @@ class Pretrained:
         tensors = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
         temporary = path / f".{WEIGHTS_NAME}.{os.getpid()}"
         save_file(tensors, temporary, metadata={"format": "pt"})
+        make_ordinary(temporary)  # safetensors makes it private
         os.replace(temporary, path / WEIGHTS_NAME)
         temporary = path / f".{CONFIG_NAME}.{os.getpid()}"
         temporary.write_text(json.dumps({"class": type(self).__name__, **self.config}, indent=2) + "\n")

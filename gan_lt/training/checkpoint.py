@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gan_lt.errors import InputError
+from gan_lt.file_modes import make_ordinary
 
 _NAME = re.compile(r"^kimg-(\d+)\.safetensors$")
 _TENSOR = "__tensor__"
@@ -49,6 +50,7 @@ def save_checkpoint(directory: Path, state: Mapping[str, Any], images_seen: int,
     temporary = directory / f".{path.name}.{os.getpid()}"
     try:
         save_file(tensors, temporary, metadata=metadata)
+        make_ordinary(temporary)  # safetensors makes it private
         _sync(temporary)
         os.replace(temporary, path)
         _sync(directory)  # the name, too, must outlive a power loss before older checkpoints go

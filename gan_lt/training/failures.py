@@ -61,10 +61,19 @@ def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
         ) from error
 
 
+_NO_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "bad_alloc",  # C++'s own, which torch hands on as a RuntimeError
+    "ALLOC_FAILED",  # cuBLAS, cuDNN 8
+    "ALLOCATION_FAILED",  # cuDNN 9
+)
+
+
 def _lacks_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        text in str(error)
-        for text in ("not enough memory", "can't allocate memory", "out of memory", "ALLOC_FAILED")
+        text in str(error) for text in _NO_MEMORY
     )
 
 
@@ -91,18 +100,27 @@ def writing(run: Path) -> Iterator[None]:
         ) from error
 
 
+_LOST_LOADERS = (
+    "DataLoader worker",
+    "Pin memory thread exited unexpectedly",
+    "Communication with the workers is no longer possible",
+)
+
+
 @contextmanager
 def lost_loaders(run: Path) -> Iterator[None]:
     """A process that decodes images and was killed is one line, with the setting that may save it the next time."""
     try:
         yield
     except RuntimeError as error:
-        # DataLoader raises this from a signal handler, wherever the program happens to be; "Caught ... in DataLoader
+        # DataLoader raises the first from a signal handler, wherever the program happens to be; "Caught ... in DataLoader
         # worker" are errors of our own code, whose traceback must be seen
-        if "DataLoader worker" not in str(error) or str(error).startswith("Caught "):
+        known = any(text in str(error) for text in _LOST_LOADERS)
+        if not known or str(error).startswith("Caught "):
             raise
+        kept = "the last checkpoint is kept: " if list_checkpoints(run / "checkpoints") else ""
         raise InputError(
-            f"{run}: {str(error).splitlines()[0].rstrip('. ')}; the last checkpoint is kept: if memory was "
+            f"{run}: {str(error).splitlines()[0].rstrip('. ')}; {kept}if memory was "
             f"short, lower data.workers in {run / CONFIG_NAME}, then --resume {run}"
         ) from error
 

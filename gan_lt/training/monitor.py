@@ -133,7 +133,7 @@ def _drop_lines_after(path: Path, images_seen: int) -> None:
     """Rewrite a stats.jsonl without torn lines and those of steps that will be made again."""
     if not path.is_file():
         return
-    lines = path.read_text("utf-8").splitlines(keepends=True)
+    lines = path.read_text("utf-8", errors="replace").splitlines(keepends=True)
     kept = [line for line in lines if _kimg(line) * 1000 <= images_seen + 0.5]
     if kept != lines:
         temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -16,8 +16,9 @@ from gan_lt.locking import lock
 
 CONFIG_NAME = "config.yaml"
 _LOCK_NAME = ".lock"
-# how everything in a run is called until it is complete: .NAME.PROCESS
+# how everything in a run is called until it is complete: .NAME.PROCESS, and what safetensors calls a file until then
 _TEMPORARY = re.compile(r"^\..+\.\d+$")
+_TEMPORARY_WEIGHTS = re.compile(r"^\.tmp[A-Za-z0-9]{6}$")
 
 
 def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Path:
@@ -30,6 +31,13 @@ def create_run(outdir: Path, config: TrainConfig, name: str | None = None) -> Pa
     """
     if name is not None and (not name or name == ".." or name != Path(name).name):
         raise InputError(f"--name: {name!r} is not the name of a folder; give --outdir the folders above it")
+    path = str(outdir / (name or ""))
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"--outdir: {path!r} is not UTF-8, which TensorBoard's files need; choose another"
+        ) from error
     try:
         outdir.mkdir(parents=True, exist_ok=True)
         if name is None:
@@ -140,7 +148,8 @@ def remove_leftovers(run: Path) -> None:
     try:
         for folder in (run, run / "checkpoints", run / "network", run / "best"):
             for path in folder.iterdir() if folder.is_dir() else ():
-                if _TEMPORARY.match(path.name) and path.is_file():
+                ours = _TEMPORARY.match(path.name) or (folder != run and _TEMPORARY_WEIGHTS.match(path.name))
+                if ours and path.is_file():
                     path.unlink()
     except OSError as error:
         raise InputError(f"{run}: can't be written ({error.strerror}); make it writable") from error

@@ -108,6 +108,24 @@ def test_the_temporary_folder_serves_where_the_cache_cannot_be_written(tmp_path,
         build_cache.cached_cpu_library()
 
 
+def test_a_user_without_home_has_a_cache(tmp_path, monkeypatch):
+    for name in ("GAN_LT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(build_cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    home, temporary = build_cache.cache_folders()
+    assert home == tmp_path / "home" / ".cache" / "gan_lt" / "native"
+    with monkeypatch.context() as unknown:
+        unknown.setattr(os.path, "expanduser", lambda path: path)
+        assert build_cache.cache_folders() == [temporary]
+
+    def no_temporary_folder():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(build_cache.tempfile, "gettempdir", no_temporary_folder)
+    assert build_cache.cache_folders() == [home]
+
+
 def test_the_cached_name_follows_sources_torch_and_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("GAN_LT_CACHE", str(tmp_path))
     monkeypatch.setattr(build, "compile_cpu", lambda target, portable: target.write_bytes(b""))

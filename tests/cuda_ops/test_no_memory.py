@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from cuda_ops import backend_info
+from cuda_ops.cuda_launch import _check
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's"),
@@ -27,11 +29,14 @@ import resource, torch
 from cuda_ops import bias_act, modulated_epilogue, upfirdn2d, use_backend
 
 x, f = torch.zeros(4, 64, 128, 128), torch.ones(4)
+half = torch.zeros(4_000_000, dtype=torch.bfloat16)
 tall = torch.zeros(1, 1, 1, 1)
 calls = {
     "bias_act": lambda: bias_act(x, act="lrelu"),
     "epilogue": lambda: modulated_epilogue(x, torch.ones(4, 64)),
     "upfirdn2d": lambda: upfirdn2d(x, f, padding=2),
+    "another layout": lambda: upfirdn2d(x.transpose(2, 3), f, down=8),
+    "another type": lambda: bias_act(torch.zeros(1, 4_000_000, dtype=torch.bfloat16), half),
     "its plans": lambda: upfirdn2d(tall, None, padding=(0, 0, 0, 1_500_000)),  # 24 bytes a row, 4 in the output
 }
 with use_backend("native"):
@@ -53,5 +58,14 @@ with use_backend("native"):
     assert done.returncode == 0, done.stderr
     assert re.sub(r"\d+", "N", done.stdout).splitlines() == [
         f"{name} cuda_ops: not enough memory for N bytes"
-        for name in ("bias_act", "epilogue", "upfirdnNd", "its plans")
+        for name in ("bias_act", "epilogue", "upfirdnNd", "another layout", "another type", "its plans")
     ]
+
+
+def test_a_launch_without_memory_is_told_as_torch_tells_it():
+    """Kernels are loaded when they are first launched, and that may find the device full."""
+    _check(0, "k", (1, 1, 1), (1, 1))
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory on launching k"):
+        _check(2, "k", (1, 1, 1), (1, 1))
+    with pytest.raises(RuntimeError, match="CUDA error 700 on launching k"):
+        _check(700, "k", (1, 1, 1), (1, 1))

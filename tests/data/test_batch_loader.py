@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -149,3 +150,28 @@ def test_a_killed_worker_is_told_once(streamed: ImageSet) -> None:
 def _broken_off() -> Iterator[torch.Tensor]:
     raise EOFError
     yield
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of shared memory as Linux has them")
+def test_too_little_shared_memory_is_one_line(streamed: ImageSet) -> None:
+    """As in a container with its 64 MB: what DataLoader itself does there is to wait for ever."""
+    import resource
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError("no batch and no error came")
+
+    loader = _loader(streamed, batch_size=64, num_workers=1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    usual = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(20)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(
+            InputError, match=r"no shared memory .* --shm-size=1g.* data\.workers=0"
+        ) as caught:
+            next(loader)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, usual)
+    assert "\n" not in str(caught.value)

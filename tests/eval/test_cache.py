@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,17 @@ class Counting:
 def source(seed: int = 0, n: int = 40) -> ImageSource:
     images = np.random.default_rng(seed).integers(0, 256, (n, 1, 8, 8), dtype=np.uint8)
     return from_arrays(images, np.arange(n) % 2, "given")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are Unix's")
+def test_a_shared_cache_can_be_read_by_all(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        extract_features(source(), Counting(), cache=FeatureCache(tmp_path / "cache"))
+    finally:
+        os.umask(before)
+    (file,) = (tmp_path / "cache").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
 
 
 def test_features_are_computed_once(tmp_path: Path) -> None:

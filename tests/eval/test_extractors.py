@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import urllib.error
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +189,47 @@ def test_without_network_the_message_says_what_to_do(
     assert not list((tmp_path / "cache").glob("*")), "nothing half-written"
     with pytest.raises(InputError, match=r"gone\.pt don't exist"):
         build_extractor(name, context(tmp_path / "gone.pt"))
+
+
+class HalfAFile(BaseHTTPRequestHandler):
+    """Promises 1000 bytes, sends 600 and hangs up."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(bytes(600))
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def test_a_download_that_ends_early_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import eval.extractors.weights as weights
+
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(weights, "CACHE", tmp_path / "cache")
+    with HTTPServer(("127.0.0.1", 0), HalfAFile) as server:
+        serving = threading.Thread(target=server.handle_request)
+        serving.start()
+        file = weights.WeightsFile(
+            "dinov2", "w.pth", f"http://127.0.0.1:{server.server_port}/w.pth", 1, "NONE"
+        )
+        with pytest.raises(InputError, match="ended after 600 of 1000 bytes"):
+            weights.find_weights(file)
+        serving.join()
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_without_a_home_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import eval.extractors.weights as weights
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(weights, "CACHE", Path("~/.cache/gan_lt"))
+    file = weights.WeightsFile("dinov2", "w.pth", "http://127.0.0.1:9/w.pth", 1, "NONE")
+    with pytest.raises(InputError, match=r"no home folder.*--weights FILE"):
+        weights.find_weights(file)
+    assert not list(tmp_path.iterdir())
 
 
 def clip_weights(width: int = 128, depth: int = 2) -> dict[str, Tensor]:

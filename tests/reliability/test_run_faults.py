@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
+import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +21,8 @@ from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.training import loop, train
 from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
-from gan_lt.training.failures import enough_memory
+from gan_lt.training.failures import enough_memory, lost_loaders
+from gan_lt.training.run_directory import create_run
 from gan_lt.training.state import TrainingState
 from tests.training.runs import kept
 
@@ -34,6 +39,8 @@ MakeConfig = Callable[..., TrainConfig]
         MemoryError(),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("std::bad_alloc"),
     ],
 )
 def test_out_of_memory_names_the_setting_that_halves_it(
@@ -88,6 +95,17 @@ def test_the_remedy_for_out_of_memory_is_one_that_several_processes_take(
     assert f"micro_batch={expected} " in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "message",
+    ["Pin memory thread exited unexpectedly", "Communication with the workers is no longer possible"],
+)
+def test_what_torch_says_of_lost_loaders_is_one_line(tmp_path: Path, message: str) -> None:
+    source = inspect.getsource(torch.utils.data.dataloader)
+    assert message in re.sub(r'"\s*"', "", source), "torch says it otherwise now"
+    with pytest.raises(InputError, match=rf"{message}; the last checkpoint is kept"), lost_loaders(tmp_path):
+        raise RuntimeError(message)
+
+
 def test_other_errors_stay_what_they_are(
     run: Path, make_config: MakeConfig, images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +129,27 @@ def test_leftovers_of_a_killed_process_go(run: Path, make_config: MakeConfig, im
     train(make_config(), images, run, Console(quiet=True), CPU)
     assert not any(path.exists() for path in left)
     assert mine.exists()
+
+
+def test_damaged_bytes_in_the_statistics_are_dropped(
+    run: Path, make_config: MakeConfig, images: ImageSet
+) -> None:
+    before = (run / "stats.jsonl").read_bytes()
+    (run / "stats.jsonl").write_bytes(before + b'{"kimg": 0.0\xff\xfe\n')
+    train(make_config({"training": {"kimg": 0.056}}), images, run, Console(quiet=True), CPU)
+    after = (run / "stats.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert (
+        json.loads(after[len(before) :].splitlines()[0])["kimg"] > json.loads(before.splitlines()[-1])["kimg"]
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+def test_a_folder_that_is_not_utf8_is_refused(tmp_path: Path, make_config: MakeConfig) -> None:
+    outdir = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    with pytest.raises(InputError, match=r"--outdir: .*caf\\udce9' is not UTF-8"):
+        create_run(outdir, make_config())
+    assert not outdir.exists()
 
 
 def test_a_clock_that_goes_backwards_changes_nothing(

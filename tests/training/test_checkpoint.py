@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from gan_lt.models import Generator
 from gan_lt.training.checkpoint import (
     DamagedCheckpointError,
     list_checkpoints,
     load_checkpoint,
     save_checkpoint,
 )
+from gan_lt.training.run_directory import remove_leftovers
 
 STATE: dict[str, Any] = {
     "step": 3,
@@ -51,6 +58,47 @@ def test_keeps_the_last(tmp_path: Path) -> None:
     ]
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
     assert list_checkpoints(tmp_path / "nowhere") == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of files that ends the process, as Linux has it")
+def test_what_a_killed_writer_leaves_goes(tmp_path: Path) -> None:
+    """safetensors writes under a name of its own, which it alone knows."""
+    for name in ("checkpoints", "network"):
+        (tmp_path / name).mkdir()
+        killed = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import resource, signal, sys, torch; from safetensors.torch import save_file\n"
+                "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
+                "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+                "save_file({'x': torch.zeros(100_000)}, sys.argv[1])",
+                tmp_path / name / ".kimg-000001.safetensors.42",
+            ],
+            check=False,
+            timeout=60,
+        )
+        assert killed.returncode == -signal.SIGXFSZ
+        assert len(list((tmp_path / name).iterdir())) == 1
+    mine = tmp_path / ".tmpabcdef"
+    mine.write_text("notes")
+    remove_leftovers(tmp_path)
+    assert [list((tmp_path / name).iterdir()) for name in ("checkpoints", "network")] == [[], []]
+    assert mine.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are Unix's")
+def test_a_checkpoint_and_a_network_are_as_readable_as_any_file(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        checkpoint = save_checkpoint(tmp_path, STATE, 1000, keep=2)
+        Generator(resolution=8, num_classes=2, z_dim=4, w_dim=4, channel_max=4).save_pretrained(
+            tmp_path / "n"
+        )
+    finally:
+        os.umask(before)
+    for path in (checkpoint, tmp_path / "n" / "model.safetensors", tmp_path / "n" / "config.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640, path
 
 
 def _flip(data: bytes, at: int) -> bytes:

@@ -92,8 +92,8 @@ struct Taps {
 
   Taps(const Tensor& filter, bool flip_filter, double gain, bool exact) {
     const bool wide = filter.scalar_type() == ScalarType::Double;
-    const Tensor f = torch::stable::contiguous(
-        wide || filter.scalar_type() == ScalarType::Float ? filter : torch::stable::to(filter, ScalarType::Float));
+    const Tensor f = dense_copy(
+        wide || filter.scalar_type() == ScalarType::Float ? filter : converted(filter, ScalarType::Float));
     const int64_t n = f.numel();
     std::vector<double> ordered(n);
     for (int64_t i = 0; i < n; i++)

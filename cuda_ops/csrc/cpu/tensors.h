@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <optional>
+#include <stdexcept>
 #include <vector>
 
 #include "kernels.h"
@@ -30,6 +31,22 @@ inline bool is_channels_last(const Tensor& t) {
   return true;
 }
 
+// Copies. torch's C interface keeps only that one failed; no memory is the one reason that these can have.
+inline Tensor dense_copy(const Tensor& t, MemoryFormat format = MemoryFormat::Contiguous) {
+  try {
+    return torch::stable::contiguous(t, format);
+  } catch (const std::runtime_error&) {
+    no_memory(uint64_t(t.numel()) * t.element_size());
+  }
+}
+inline Tensor converted(const Tensor& t, ScalarType type) {
+  try {
+    return torch::stable::to(t, type);
+  } catch (const std::runtime_error&) {
+    no_memory(uint64_t(t.numel()) * (type == ScalarType::Double ? 8 : 4));
+  }
+}
+
 // A dense tensor and its format. Tensors that are dense both ways (one channel or one pixel) count as contiguous.
 struct Dense {
   Tensor tensor;
@@ -38,15 +55,15 @@ struct Dense {
   explicit Dense(const Tensor& t) : tensor(t), channels_last(false) {
     if (t.is_contiguous()) return;
     channels_last = is_channels_last(t);
-    if (!channels_last) tensor = torch::stable::contiguous(t);
+    if (!channels_last) tensor = dense_copy(t);
   }
 };
 
 // t in a given format.
 inline Tensor in_format(const Tensor& t, bool channels_last) {
   if (channels_last)
-    return is_channels_last(t) ? t : torch::stable::contiguous(t, MemoryFormat::ChannelsLast);
-  return t.is_contiguous() ? t : torch::stable::contiguous(t);
+    return is_channels_last(t) ? t : dense_copy(t, MemoryFormat::ChannelsLast);
+  return t.is_contiguous() ? t : dense_copy(t);
 }
 
 inline int32_t raw_dtype(const Tensor& t) {
@@ -97,8 +114,8 @@ struct Parameter {
 
   Parameter(const MaybeTensor& parameter, const Tensor& x) : tensor(parameter) {
     if (!tensor) return;
-    if (tensor->scalar_type() != accumulator(x)) tensor = torch::stable::to(*tensor, accumulator(x));
-    if (!tensor->is_contiguous()) tensor = torch::stable::contiguous(*tensor);
+    if (tensor->scalar_type() != accumulator(x)) tensor = converted(*tensor, accumulator(x));
+    if (!tensor->is_contiguous()) tensor = dense_copy(*tensor);
   }
   const void* data() const { return tensor ? tensor->data_ptr() : nullptr; }
 };
