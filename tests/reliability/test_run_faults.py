@@ -20,7 +20,7 @@ from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.training import loop, train
-from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint
+from gan_lt.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from gan_lt.training.failures import enough_memory, lost_loaders
 from gan_lt.training.run_directory import create_run
 from gan_lt.training.state import TrainingState
@@ -102,6 +102,9 @@ def test_the_remedy_for_out_of_memory_is_one_that_several_processes_take(
 def test_what_torch_says_of_lost_loaders_is_one_line(tmp_path: Path, message: str) -> None:
     source = inspect.getsource(torch.utils.data.dataloader)
     assert message in re.sub(r'"\s*"', "", source), "torch says it otherwise now"
+    with pytest.raises(InputError, match=rf"{message}; if memory was short"), lost_loaders(tmp_path):
+        raise RuntimeError(message)
+    save_checkpoint(tmp_path / "checkpoints", {"step": 1}, 8, keep=1)
     with pytest.raises(InputError, match=rf"{message}; the last checkpoint is kept"), lost_loaders(tmp_path):
         raise RuntimeError(message)
 
