@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.digits_judge import cpu_name
-from cuda_ops import modulated_epilogue, setup_filter, upfirdn2d
+from cuda_ops import conv3x3, modulated_epilogue, setup_filter, upfirdn2d
 from gan_lt.models import Generator
 from gan_lt.models.layers import resampling_conv2d
 from gan_lt.training.ema import update_ema
@@ -134,6 +134,14 @@ def choices(batch: int, resolution: int, channels: int) -> Iterator[Choice]:
         style,
         torch.tensor(0.1),
         normal(channels),
+    )
+    yield layers(
+        "3x3 convolution: Winograd's F(4x4, 3x3)",
+        "PyTorch's convolution",
+        conv3x3,
+        lambda x, w: F.conv2d(x, w, padding=1),
+        x,
+        weight,
     )
     yield layers(
         "up 2: transposed convolution, then filter",

@@ -30,7 +30,14 @@ PACKAGE = Path(__file__).resolve().parent
 SOURCES = PACKAGE / "csrc"
 AHEAD = PACKAGE / "lib"
 
-CPU_KERNELS = ("upfirdn2d.cpp", "epilogue.cpp", "epilogue_grad.cpp", "resize.cpp")
+CPU_KERNELS = (
+    "upfirdn2d.cpp",
+    "epilogue.cpp",
+    "epilogue_grad.cpp",
+    "resize.cpp",
+    "winograd.cpp",
+    "winograd_grad.cpp",
+)
 # x86-64 levels of the psABI: every CPU, AVX2 and FMA (2013 on), AVX-512.
 X86_LEVELS = {"x86_64": "x86-64", "x86_64_v3": "x86-64-v3", "x86_64_v4": "x86-64-v4"}
 # The kernels never read errno or floating-point flags; without these two promises loops with selects do not vectorise.

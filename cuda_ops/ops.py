@@ -37,6 +37,8 @@ SCHEMAS = {
         f"(Tensor dy, Tensor x, Tensor? demod, Tensor? noise, Tensor? strength, Tensor? bias, {_ACT}) "
         "-> (Tensor dx, Tensor d_demod, Tensor d_strength, Tensor d_bias)"
     ),
+    "conv3x3": "(Tensor x, Tensor weight, bool transposed) -> Tensor",
+    "conv3x3_weight": "(Tensor x, Tensor dy) -> Tensor",
 }
 
 library = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]
@@ -141,6 +143,17 @@ def _(
     )
 
 
+@torch.library.register_fake(f"{NAMESPACE}::conv3x3", lib=library)  # type: ignore[untyped-decorator]
+def _(x: Tensor, weight: Tensor, transposed: bool) -> Tensor:
+    shape = (len(x), weight.shape[1 if transposed else 0], *x.shape[2:])
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+@torch.library.register_fake(f"{NAMESPACE}::conv3x3_weight", lib=library)  # type: ignore[untyped-decorator]
+def _(x: Tensor, dy: Tensor) -> Tensor:
+    return x.new_empty((dy.shape[1], x.shape[1], 3, 3))
+
+
 # ---- calling ----
 
 
@@ -162,6 +175,8 @@ bias_act_grad = run("bias_act_grad")
 bias_act_grad2 = run("bias_act_grad2")
 modulated_epilogue = run("modulated_epilogue")
 modulated_epilogue_grad = run("modulated_epilogue_grad")
+conv3x3 = run("conv3x3")
+conv3x3_weight = run("conv3x3_weight")
 
 
 def differentiable(name: str, function: type[Function]) -> Callable[..., Any]:

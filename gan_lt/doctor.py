@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from cuda_ops import backend_info, bias_act, modulated_epilogue, setup_filter, upfirdn2d, use_backend
+from cuda_ops import backend_info, bias_act, conv3x3, modulated_epilogue, setup_filter, upfirdn2d, use_backend
 
 
 def doctor_parser(prog: str = "gan-lt doctor") -> argparse.ArgumentParser:
@@ -85,12 +85,16 @@ def _operations(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
     bias = torch.zeros(x.shape[1], device=x.device)
     taps = setup_filter([1, 3, 3, 1]).to(x.device)
     scale = torch.ones(x.shape[:2], device=x.device)
-    return {
+    operations: dict[str, Callable[[Tensor], Tensor]] = {
         "bias_act": lambda x: bias_act(x, bias, act="lrelu"),
         "upfirdn2d up 2": lambda x: upfirdn2d(x, taps, up=2, padding=(2, 1, 2, 1), gain=4),
         "upfirdn2d down 2": lambda x: upfirdn2d(x, taps, down=2, padding=1),
         "modulated_epilogue": lambda x: modulated_epilogue(x, scale, None, bias, act="lrelu"),
     }
+    if x.device.type == "cpu":  # elsewhere it is PyTorch's
+        weight = torch.randn(x.shape[1], x.shape[1], 3, 3)
+        operations["conv3x3"] = lambda x: conv3x3(x, weight)
+    return operations
 
 
 def _both_ways(call: Callable[[Tensor], Tensor], x: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ops import bias_act, downsample2d, setup_filter, upfirdn2d, upsample2d
+from cuda_ops import bias_act, conv3x3, downsample2d, setup_filter, upfirdn2d, upsample2d
 
 
 def normalize_2nd_moment(x: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
@@ -136,7 +136,7 @@ def resampling_conv2d(x: Tensor, weight: Tensor, f: Tensor, up: int, down: int, 
         up, down: 1 or 2. padding: k // 2.
     """
     if up == 1 and down == 1:
-        return F.conv2d(x, weight, padding=padding)
+        return conv3x3(x, weight) if weight.shape[-1] == 3 else F.conv2d(x, weight, padding=padding)
     kernel = weight.shape[-1]
     size = f.shape[-1]
     if up == 2:

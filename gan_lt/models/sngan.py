@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gan_lt.arguments import check_floating, check_integer, check_number
 from gan_lt.models.conditional_norm import BatchNorm, ConditionalBatchNorm
+from gan_lt.models.convolution import Conv3x3
 from gan_lt.models.interface import NOISE_MODES, GeneratorPass, ImageGenerator, check_class_facts
 from gan_lt.models.mapping import checked_labels
 
@@ -33,9 +34,9 @@ class GeneratorBlock(nn.Module):
     def __init__(self, channels: int, out_channels: int, num_classes: int) -> None:
         super().__init__()
         self.norm0 = ConditionalBatchNorm(channels, num_classes)
-        self.conv0 = xavier(nn.Conv2d(channels, out_channels, 3, padding=1), RESIDUAL_GAIN)
+        self.conv0 = xavier(Conv3x3(channels, out_channels), RESIDUAL_GAIN)
         self.norm1 = ConditionalBatchNorm(out_channels, num_classes)
-        self.conv1 = xavier(nn.Conv2d(out_channels, out_channels, 3, padding=1), RESIDUAL_GAIN)
+        self.conv1 = xavier(Conv3x3(out_channels, out_channels), RESIDUAL_GAIN)
         self.skip = xavier(nn.Conv2d(channels, out_channels, 1))
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -110,7 +111,7 @@ class SnganGenerator(ImageGenerator):
         self.first = xavier(nn.Linear(z_dim, widths[0] * 16))
         self.blocks = nn.ModuleList(GeneratorBlock(a, b, num_classes) for a, b in itertools.pairwise(widths))
         self.norm = BatchNorm(widths[-1])
-        self.to_image = xavier(nn.Conv2d(widths[-1], img_channels, 3, padding=1))
+        self.to_image = xavier(Conv3x3(widths[-1], img_channels))
 
     def conditioning_parameters(self) -> list[Tensor]:
         """Gain and bias [K, channels] of every conditional batch norm, first to last."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_lt.arguments import check_floating
+from gan_lt.models.convolution import Conv3x3
 from gan_lt.models.interface import ImageDiscriminator
 from gan_lt.models.mapping import checked_labels
 from gan_lt.models.sngan import RESIDUAL_GAIN, check_sngan_sizes, xavier
@@ -30,8 +31,8 @@ class DiscriminatorBlock(nn.Module):
         super().__init__()
         self.down, self.is_first = down, is_first
         hidden = out_channels if is_first or out_channels > channels else channels
-        self.conv0 = _normalized(nn.Conv2d(channels, hidden, 3, padding=1), RESIDUAL_GAIN)
-        self.conv1 = _normalized(nn.Conv2d(hidden, out_channels, 3, padding=1), RESIDUAL_GAIN)
+        self.conv0 = _normalized(Conv3x3(channels, hidden), RESIDUAL_GAIN)
+        self.conv1 = _normalized(Conv3x3(hidden, out_channels), RESIDUAL_GAIN)
         learned = down or channels != out_channels
         self.skip = _normalized(nn.Conv2d(channels, out_channels, 1)) if learned else None
 

@@ -26,11 +26,12 @@ def test_no_memory_is_said(tmp_path):
     script.write_text(
         """
 import resource, torch
-from cuda_ops import bias_act, modulated_epilogue, upfirdn2d, use_backend
+from cuda_ops import bias_act, conv3x3, modulated_epilogue, ops, upfirdn2d, use_backend
 
 x, f = torch.zeros(4, 64, 128, 128), torch.ones(4)
 half = torch.zeros(4_000_000, dtype=torch.bfloat16)
 tall = torch.zeros(1, 1, 1, 1)
+wide, weight = torch.zeros(12, 512, 4, 4).to(memory_format=torch.channels_last), torch.zeros(512, 512, 3, 3)
 calls = {
     "bias_act": lambda: bias_act(x, act="lrelu"),
     "epilogue": lambda: modulated_epilogue(x, torch.ones(4, 64)),
@@ -38,6 +39,8 @@ calls = {
     "another layout": lambda: upfirdn2d(x.transpose(2, 3), f, down=8),
     "another type": lambda: bias_act(torch.zeros(1, 4_000_000, dtype=torch.bfloat16), half),
     "its plans": lambda: upfirdn2d(tall, None, padding=(0, 0, 0, 1_500_000)),  # 24 bytes a row, 4 in the output
+    "a convolution": lambda: conv3x3(wide, weight),  # 36 values for 9 of the weights
+    "its gradient": lambda: ops.conv3x3_weight(wide, wide),
 }
 with use_backend("native"):
     for call in calls.values():
@@ -56,9 +59,9 @@ with use_backend("native"):
         [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
+    names = "bias_act;epilogue;upfirdnNd;another layout;another type;its plans;a convolution;its gradient"
     assert re.sub(r"\d+", "N", done.stdout).splitlines() == [
-        f"{name} cuda_ops: not enough memory for N bytes"
-        for name in ("bias_act", "epilogue", "upfirdnNd", "another layout", "another type", "its plans")
+        f"{name} cuda_ops: not enough memory for N bytes" for name in names.split(";")
     ]
 
 

@@ -83,12 +83,29 @@ struct ResizeArgs {
   float highest;
 };
 
+// 3x3 convolution with padding 1 of [samples, height, width, channels]. weight is [O, I, 3, 3] by its strides; in = I and
+// out = O, or where transposed (its adjoint, with the kernel turned around) in = O and out = I. The weight gradient takes x
+// and dy (of `out` channels) to d_weight [out, in, 3, 3], contiguous.
+struct ConvolutionArgs {
+  ParallelFor parallel;
+  const float* x;
+  int64_t samples, height, width, in, out;
+  const float* weight;
+  int64_t weight_out, weight_in, weight_y, weight_x;
+  bool transposed;
+  float* y;
+  const float* dy;
+  float* d_weight;
+};
+
 struct Kernels {
   void (*upfirdn2d)(const UpfirdnArgs&);
   void (*epilogue)(const EpilogueArgs&);
   void (*epilogue_grad)(const EpilogueGradArgs&);
   void (*epilogue_grad2)(const EpilogueGrad2Args&);
   void (*resize_planes)(const ResizeArgs&);
+  void (*convolution)(const ConvolutionArgs&);
+  void (*convolution_weight_grad)(const ConvolutionArgs&);
 };
 
 }  // namespace gan_lt

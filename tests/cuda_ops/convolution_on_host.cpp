@@ -1,0 +1,28 @@
+// conv3x3's loops without torch, for a test that compiles them for several instruction sets.
+#include <stdexcept>
+
+#include "kernels.h"
+
+namespace gan_lt {
+void no_memory(uint64_t) { throw std::runtime_error("no memory"); }
+namespace native {
+void convolution(const ConvolutionArgs&);
+void convolution_weight_grad(const ConvolutionArgs&);
+}  // namespace native
+}  // namespace gan_lt
+
+static void in_order(int64_t end, int64_t, void (*body)(int64_t, int64_t, void*), void* context) {
+  for (int64_t i = 0; i < end; i++) body(i, i + 1, context);
+}
+
+// x [samples, height, width, in], weight [out, in, 3, 3], y [samples, height, width, out], d_weight as weight, from x and y.
+extern "C" void both(const float* x, const float* weight, float* y, float* d_weight, int64_t samples, int64_t height,
+                     int64_t width, int64_t in, int64_t out) {
+  gan_lt::ConvolutionArgs a{};
+  a.parallel = in_order;
+  a.x = x, a.weight = weight, a.y = y, a.dy = y, a.d_weight = d_weight;
+  a.samples = samples, a.height = height, a.width = width, a.in = in, a.out = out;
+  a.weight_out = in * 9, a.weight_in = 9, a.weight_y = 3, a.weight_x = 1;
+  gan_lt::native::convolution(a);
+  gan_lt::native::convolution_weight_grad(a);
+}
