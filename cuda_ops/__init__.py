@@ -2,7 +2,7 @@
 
 from cuda_ops.activation import bias_act
 from cuda_ops.backend import backend_info, use_backend
-from cuda_ops.convolution import conv3x3
+from cuda_ops.convolution import conv3x3, conv3x3_down, conv3x3_up
 from cuda_ops.epilogue import modulated_epilogue
 from cuda_ops.resample import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
@@ -10,6 +10,8 @@ __all__ = [
     "backend_info",
     "bias_act",
     "conv3x3",
+    "conv3x3_down",
+    "conv3x3_up",
     "downsample2d",
     "filter2d",
     "modulated_epilogue",

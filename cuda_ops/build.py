@@ -31,12 +31,15 @@ SOURCES = PACKAGE / "csrc"
 AHEAD = PACKAGE / "lib"
 
 CPU_KERNELS = (
-    "upfirdn2d.cpp",
-    "epilogue.cpp",
-    "epilogue_grad.cpp",
-    "resize.cpp",
-    "winograd.cpp",
-    "winograd_grad.cpp",
+    *(
+        "upfirdn2d.cpp",
+        "epilogue.cpp",
+        "epilogue_grad.cpp",
+        "resize.cpp",
+        "winograd.cpp",
+        "winograd_grad.cpp",
+    ),
+    *("winograd_down.cpp", "winograd_up.cpp", "winograd_down_grad.cpp"),
 )
 # x86-64 levels of the psABI: every CPU, AVX2 and FMA (2013 on), AVX-512.
 X86_LEVELS = {"x86_64": "x86-64", "x86_64_v3": "x86-64-v3", "x86_64_v4": "x86-64-v4"}

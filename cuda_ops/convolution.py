@@ -1,4 +1,9 @@
-"""3x3 convolution with fewer multiplications, for CPUs."""
+"""3x3 convolutions with fewer multiplications, for CPUs.
+
+float32 tensors in channels_last on a CPU go through Winograd's minimal filtering (Lavin and Gray, CVPR 2016), in the gradients
+of every order too. The error is then 1e-6 to 2e-6 of the output's root mean square instead of 2e-7, and values that are not
+finite reach their whole 4x4 tile of outputs. Everything else is given to PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cuda_ops.backend import use_native
-from cuda_ops.convolution_autograd import native_conv3x3
+from cuda_ops.convolution_autograd import native_conv3x3, native_conv3x3_down, native_conv3x3_up
 
 _FEWEST_CHANNELS = 8
 """Below that, transforming the tiles costs more than the multiplications that it saves (measured)."""
 
-_FEWEST_TILES = 12
-"""Below that, transforming the weights does (measured)."""
-
 
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
-    """3x3 convolution with padding 1, as `torch.nn.functional.conv2d(x, weight, padding=1)`.
-
-    float32 tensors in channels_last on a CPU go through Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, CVPR
-    2016), with a quarter of the multiplications, in the gradients of every order too. The error is then about 1e-6 of the
-    output's root mean square, instead of 2e-7, and values that are not finite reach their whole 4x4 tile of outputs.
-    Everything else is given to PyTorch.
+    """3x3 convolution with padding 1, as `F.conv2d(x, weight, padding=1)`; a quarter of the multiplications.
 
     Args:
         x: [N, I, H, W]. weight: [O, I, 3, 3], of the same dtype and device.
@@ -33,26 +30,83 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     Raises:
         ValueError: other shapes.
     """
-    if x.ndim != 4 or weight.ndim != 4 or weight.shape[2:] != (3, 3) or x.shape[1] != weight.shape[1]:
-        raise ValueError(
-            f"conv3x3 takes x [N, I, H, W] and weight [O, I, 3, 3], got {list(x.shape)} and {list(weight.shape)}"
-        )
-    # The device first: on others, and when a graph is exported by the reference, sizes must not become conditions.
-    if x.device.type == "cpu" and use_native(x.device) and _suits(x, weight):
+    _check("conv3x3", "[O, I, 3, 3]", x, weight, 1)
+    if _native(x) and _suits(x, weight, x.shape[2], x.shape[3], fewest_tiles=12):
         return native_conv3x3(x, weight, False)  # type: ignore[no-any-return]
     return F.conv2d(x, weight, padding=1)
 
 
-def _suits(x: Tensor, weight: Tensor) -> bool:
+def conv3x3_down(x: Tensor, weight: Tensor) -> Tensor:
+    """3x3 convolution with stride 2 and no padding, as `F.conv2d(x, weight, stride=2)`; 9/16 of the multiplications.
+
+    Args:
+        x: [N, I, 2H + 1, 2W + 1]; with other sizes it is PyTorch's. weight: [O, I, 3, 3], of the same dtype and device.
+
+    Returns:
+        [N, O, H, W], in channels_last where x is.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    _check("conv3x3_down", "[O, I, 3, 3]", x, weight, 1)
+    height, width = (x.shape[2] - 1) // 2, (x.shape[3] - 1) // 2
+    if (
+        _native(x)
+        and x.shape[2] % 2
+        and x.shape[3] % 2
+        and _suits(x, weight, height, width, _strided(weight))
+    ):
+        return native_conv3x3_down(x, weight)  # type: ignore[no-any-return]
+    return F.conv2d(x, weight, stride=2)
+
+
+def conv3x3_up(x: Tensor, weight: Tensor) -> Tensor:
+    """Transposed 3x3 convolution with stride 2 and no padding, as `F.conv_transpose2d(x, weight, stride=2)`; 9/16 of the
+    multiplications.
+
+    Args:
+        x: [N, I, H, W]. weight: [I, O, 3, 3], of the same dtype and device.
+
+    Returns:
+        [N, O, 2H + 1, 2W + 1], in channels_last where x is.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    _check("conv3x3_up", "[I, O, 3, 3]", x, weight, 0)
+    if _native(x) and _suits(x, weight, x.shape[2], x.shape[3], _strided(weight)):
+        return native_conv3x3_up(x, weight)  # type: ignore[no-any-return]
+    return F.conv_transpose2d(x, weight, stride=2)
+
+
+def _check(name: str, form: str, x: Tensor, weight: Tensor, dim: int) -> None:
+    if x.ndim != 4 or weight.ndim != 4 or weight.shape[2:] != (3, 3) or x.shape[1] != weight.shape[dim]:
+        raise ValueError(
+            f"{name} takes x [N, I, H, W] and weight {form}, got {list(x.shape)} and {list(weight.shape)}"
+        )
+
+
+def _native(x: Tensor) -> bool:
+    # Before any size is looked at: elsewhere, and when a graph is exported by the reference, sizes are no conditions.
+    return x.device.type == "cpu" and use_native(x.device)
+
+
+def _strided(weight: Tensor) -> int:
+    """The fewest tiles for which transforming the weights pays with stride 2 (measured)."""
+    return 32 if max(weight.shape[:2]) <= 128 else 64
+
+
+def _suits(x: Tensor, weight: Tensor, height: int, width: int, fewest_tiles: int) -> bool:
+    """Whether the kernels serve a call and are faster; height and width are those of the 4x4 tiles."""
     return (
         x.dtype == weight.dtype == torch.float32
         and x.device == weight.device
         and min(weight.shape[:2]) >= _FEWEST_CHANNELS
-        and min(x.shape[2:]) > 2
-        and x.shape[0] * -(-x.shape[2] // 4) * -(-x.shape[3] // 4) >= _FEWEST_TILES
+        and min(height, width) > 2
+        and x.shape[0] * -(-height // 4) * -(-width // 4) >= fewest_tiles
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.is_autocast_enabled("cpu")
     )
 
 
-__all__ = ["conv3x3"]
+__all__ = ["conv3x3", "conv3x3_down", "conv3x3_up"]

@@ -39,6 +39,9 @@ SCHEMAS = {
     ),
     "conv3x3": "(Tensor x, Tensor weight, bool transposed) -> Tensor",
     "conv3x3_weight": "(Tensor x, Tensor dy) -> Tensor",
+    "conv3x3_down": "(Tensor x, Tensor weight) -> Tensor",
+    "conv3x3_up": "(Tensor x, Tensor weight) -> Tensor",
+    "conv3x3_down_weight": "(Tensor x, Tensor dy) -> Tensor",
 }
 
 library = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]
@@ -143,13 +146,28 @@ def _(
     )
 
 
-@torch.library.register_fake(f"{NAMESPACE}::conv3x3", lib=library)  # type: ignore[untyped-decorator]
-def _(x: Tensor, weight: Tensor, transposed: bool) -> Tensor:
-    shape = (len(x), weight.shape[1 if transposed else 0], *x.shape[2:])
+def _channels_last(x: Tensor, channels: int, height: int, width: int) -> Tensor:
+    shape = (len(x), channels, height, width)
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
+@torch.library.register_fake(f"{NAMESPACE}::conv3x3", lib=library)  # type: ignore[untyped-decorator]
+def _(x: Tensor, weight: Tensor, transposed: bool) -> Tensor:
+    return _channels_last(x, weight.shape[1 if transposed else 0], *x.shape[2:])
+
+
+@torch.library.register_fake(f"{NAMESPACE}::conv3x3_down", lib=library)  # type: ignore[untyped-decorator]
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    return _channels_last(x, weight.shape[0], (x.shape[2] - 1) // 2, (x.shape[3] - 1) // 2)
+
+
+@torch.library.register_fake(f"{NAMESPACE}::conv3x3_up", lib=library)  # type: ignore[untyped-decorator]
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    return _channels_last(x, weight.shape[1], 2 * x.shape[2] + 1, 2 * x.shape[3] + 1)
+
+
 @torch.library.register_fake(f"{NAMESPACE}::conv3x3_weight", lib=library)  # type: ignore[untyped-decorator]
+@torch.library.register_fake(f"{NAMESPACE}::conv3x3_down_weight", lib=library)  # type: ignore[untyped-decorator]
 def _(x: Tensor, dy: Tensor) -> Tensor:
     return x.new_empty((dy.shape[1], x.shape[1], 3, 3))
 
@@ -177,6 +195,9 @@ modulated_epilogue = run("modulated_epilogue")
 modulated_epilogue_grad = run("modulated_epilogue_grad")
 conv3x3 = run("conv3x3")
 conv3x3_weight = run("conv3x3_weight")
+conv3x3_down = run("conv3x3_down")
+conv3x3_up = run("conv3x3_up")
+conv3x3_down_weight = run("conv3x3_down_weight")
 
 
 def differentiable(name: str, function: type[Function]) -> Callable[..., Any]:

@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ops import bias_act, conv3x3, downsample2d, setup_filter, upfirdn2d, upsample2d
+from cuda_ops import (
+    bias_act,
+    conv3x3,
+    conv3x3_down,
+    conv3x3_up,
+    downsample2d,
+    setup_filter,
+    upfirdn2d,
+    upsample2d,
+)
 
 
 def normalize_2nd_moment(x: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
@@ -142,7 +151,8 @@ def resampling_conv2d(x: Tensor, weight: Tensor, f: Tensor, up: int, down: int, 
     if up == 2:
         if kernel == 1:
             return upsample2d(F.conv2d(x, weight), f)
-        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+        transposed = weight.transpose(0, 1)
+        x = conv3x3_up(x, transposed) if kernel == 3 else F.conv_transpose2d(x, transposed, stride=2)
         before = padding + (size + 1) // 2 - (kernel - 1)
         after = padding + (size - 2) // 2 - (kernel - 2)
         return upfirdn2d(x, f, padding=(before, after, before, after), gain=4.0)
@@ -150,7 +160,8 @@ def resampling_conv2d(x: Tensor, weight: Tensor, f: Tensor, up: int, down: int, 
         return F.conv2d(downsample2d(x, f), weight)
     before = padding + (size - 1) // 2
     after = padding + (size - 2) // 2
-    return F.conv2d(upfirdn2d(x, f, padding=(before, after, before, after)), weight, stride=2)
+    x = upfirdn2d(x, f, padding=(before, after, before, after))
+    return conv3x3_down(x, weight) if kernel == 3 else F.conv2d(x, weight, stride=2)
 
 
 class MinibatchStd(nn.Module):

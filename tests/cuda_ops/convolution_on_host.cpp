@@ -8,6 +8,9 @@ void no_memory(uint64_t) { throw std::runtime_error("no memory"); }
 namespace native {
 void convolution(const ConvolutionArgs&);
 void convolution_weight_grad(const ConvolutionArgs&);
+void convolution_down(const ConvolutionArgs&);
+void convolution_up(const ConvolutionArgs&);
+void convolution_down_weight_grad(const ConvolutionArgs&);
 }  // namespace native
 }  // namespace gan_lt
 
@@ -15,14 +18,18 @@ static void in_order(int64_t end, int64_t, void (*body)(int64_t, int64_t, void*)
   for (int64_t i = 0; i < end; i++) body(i, i + 1, context);
 }
 
-// x [samples, height, width, in], weight [out, in, 3, 3], y [samples, height, width, out], d_weight as weight, from x and y.
-extern "C" void both(const float* x, const float* weight, float* y, float* d_weight, int64_t samples, int64_t height,
-                     int64_t width, int64_t in, int64_t out) {
+// x [samples, height, width, in], or where `strided` [samples, 2 * height + 1, 2 * width + 1, in]; weight [out, in, 3, 3] ->
+// y [samples, height, width, out], d_x as x and d_weight as weight, the gradients for dy = y.
+extern "C" void both(const float* x, const float* weight, float* y, float* d_x, float* d_weight, bool strided,
+                     int64_t samples, int64_t height, int64_t width, int64_t in, int64_t out) {
+  using namespace gan_lt::native;
   gan_lt::ConvolutionArgs a{};
   a.parallel = in_order;
   a.x = x, a.weight = weight, a.y = y, a.dy = y, a.d_weight = d_weight;
   a.samples = samples, a.height = height, a.width = width, a.in = in, a.out = out;
   a.weight_out = in * 9, a.weight_in = 9, a.weight_y = 3, a.weight_x = 1;
-  gan_lt::native::convolution(a);
-  gan_lt::native::convolution_weight_grad(a);
+  (strided ? convolution_down : convolution)(a);
+  (strided ? convolution_down_weight_grad : convolution_weight_grad)(a);
+  a.x = y, a.y = d_x, a.in = out, a.out = in, a.transposed = true;
+  (strided ? convolution_up : convolution)(a);
 }

@@ -1,4 +1,4 @@
-"""conv3x3's loops at every instruction set that this CPU runs; a wheel holds them all, and uses one."""
+"""The loops of 3x3 convolutions at every instruction set that this CPU runs; a wheel holds them all, and uses one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ except build.BuildError as error:
 
 
 def compiled(folder: Path, level: str) -> Path:
-    sources = [build.SOURCES / "cpu" / name for name in ("winograd.cpp", "winograd_grad.cpp")]
+    sources = [build.SOURCES / "cpu" / name for name in build.CPU_KERNELS if name.startswith("winograd")]
     sources.append(Path(__file__).with_name("convolution_on_host.cpp"))
     library = folder / f"{level}.so"
     command = [COMPILER, *build.CXX_FLAGS, *build.KERNEL_FLAGS, "-DGAN_LT_ISA=native", f"-march={level}"]
@@ -46,17 +46,25 @@ def test_the_loops(tmp_path, level):
     if not all(f" {name} " in features for name in needed.get(level, [])):
         pytest.skip(f"compiles; this CPU can't run {level}")
     both = ctypes.CDLL(str(library)).both
-    both.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 5
+    both.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_bool] + [ctypes.c_int64] * 5
     both.restype = None
     generator = torch.Generator().manual_seed(0)
     for n, channels, out, height, width in ((2, 16, 16, 8, 8), (3, 21, 37, 9, 6), (1, 3, 5, 4, 17)):
-        x = torch.randn(n, height, width, channels, generator=generator)
-        weight = torch.randn(out, channels, 3, 3, generator=generator)
-        y, d_weight = torch.empty(n, height, width, out), torch.empty_like(weight)
-        both(*(t.data_ptr() for t in (x, weight, y, d_weight)), n, height, width, channels, out)
-        double, leaf = x.permute(0, 3, 1, 2).double(), weight.double().requires_grad_()
-        exact = F.conv2d(double, leaf, padding=1)
-        (exact_grad,) = torch.autograd.grad(exact, leaf, exact.detach())
-        for actual, expected in ((y.permute(0, 3, 1, 2), exact.detach()), (d_weight, exact_grad)):
-            error = float((actual.double() - expected).abs().max())
-            assert error < 2e-5 * float(expected.square().mean().sqrt())
+        for strided in (False, True):
+            size = (2 * height + 1, 2 * width + 1) if strided else (height, width)
+            x = torch.randn(n, *size, channels, generator=generator)
+            weight = torch.randn(out, channels, 3, 3, generator=generator)
+            y, d_x, d_weight = (
+                torch.empty(n, height, width, out),
+                torch.empty_like(x),
+                torch.empty_like(weight),
+            )
+            pointers = (t.data_ptr() for t in (x, weight, y, d_x, d_weight))
+            both(*pointers, strided, n, height, width, channels, out)
+            leaves = x.permute(0, 3, 1, 2).double().requires_grad_(), weight.double().requires_grad_()
+            exact = F.conv2d(*leaves, stride=2) if strided else F.conv2d(*leaves, padding=1)
+            gradients = torch.autograd.grad(exact, leaves, exact.detach())
+            actual = y.permute(0, 3, 1, 2), d_x.permute(0, 3, 1, 2), d_weight
+            for ours, theirs in zip(actual, (exact.detach(), *gradients), strict=True):
+                error = float((ours.double() - theirs).abs().max())
+                assert error < 5e-5 * float(theirs.square().mean().sqrt())

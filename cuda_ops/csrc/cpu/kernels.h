@@ -83,9 +83,11 @@ struct ResizeArgs {
   float highest;
 };
 
-// 3x3 convolution with padding 1 of [samples, height, width, channels]. weight is [O, I, 3, 3] by its strides; in = I and
-// out = O, or where transposed (its adjoint, with the kernel turned around) in = O and out = I. The weight gradient takes x
-// and dy (of `out` channels) to d_weight [out, in, 3, 3], contiguous.
+// 3x3 convolution of [samples, height, width, channels]. weight is [O, I, 3, 3] by its strides.
+// - stride 1 and padding 1: in = I and out = O, or where transposed (its adjoint, with the kernel turned around) in = O and
+//   out = I. The weight gradient takes x and dy (of `out` channels) to d_weight [out, in, 3, 3], contiguous.
+// - stride 2 and no padding ("down") and its adjoint ("up"): height and width are those of the smaller images, the larger
+//   have 2 * height + 1 and 2 * width + 1. in = I and out = O for down and the weight gradient, in = O and out = I for up.
 struct ConvolutionArgs {
   ParallelFor parallel;
   const float* x;
@@ -106,6 +108,9 @@ struct Kernels {
   void (*resize_planes)(const ResizeArgs&);
   void (*convolution)(const ConvolutionArgs&);
   void (*convolution_weight_grad)(const ConvolutionArgs&);
+  void (*convolution_down)(const ConvolutionArgs&);
+  void (*convolution_up)(const ConvolutionArgs&);
+  void (*convolution_down_weight_grad)(const ConvolutionArgs&);
 };
 
 }  // namespace gan_lt

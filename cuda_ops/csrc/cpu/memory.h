@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "numbers.h"
 
 namespace gan_lt {
@@ -16,9 +20,14 @@ template <typename S>
 class Memory {
  public:
   explicit Memory(int64_t n, Filling filling = kUninitialised) {
-    const size_t bytes = (size_t(n > 0 ? n : 1) * sizeof(S) + 63) / 64 * 64;
-    data_ = static_cast<S*>(aligned_alloc(64, bytes));
+    const size_t values = size_t(n > 0 ? n : 1) * sizeof(S), line = values < kHuge ? 64 : kHugePage;
+    const size_t bytes = (values + line - 1) / line * line;
+    data_ = static_cast<S*>(aligned_alloc(line, bytes));
     if (!data_) no_memory(bytes);
+#if defined(MADV_HUGEPAGE)
+    // Large memory comes from the system every time; in small pages, taking it costs as much as using it.
+    if (values >= kHuge) madvise(static_cast<void*>(data_), bytes, MADV_HUGEPAGE);
+#endif
     if (filling == kZeros) memset(static_cast<void*>(data_), 0, bytes);
   }
   ~Memory() { free(data_); }
@@ -28,6 +37,7 @@ class Memory {
   S* get() const { return data_; }
 
  private:
+  static constexpr size_t kHugePage = 2 << 20, kHuge = 8 << 20;
   S* data_;
 };
 

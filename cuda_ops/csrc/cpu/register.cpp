@@ -17,9 +17,14 @@ namespace gan_lt {
   void resize_planes(const ResizeArgs&);        \
   void convolution(const ConvolutionArgs&);     \
   void convolution_weight_grad(const ConvolutionArgs&); \
+  void convolution_down(const ConvolutionArgs&); \
+  void convolution_up(const ConvolutionArgs&);  \
+  void convolution_down_weight_grad(const ConvolutionArgs&); \
   }                                             \
   static const Kernels isa##_kernels{isa::upfirdn2d, isa::epilogue, isa::epilogue_grad, isa::epilogue_grad2, \
-                                     isa::resize_planes, isa::convolution, isa::convolution_weight_grad};
+                                     isa::resize_planes, isa::convolution, isa::convolution_weight_grad, \
+                                     isa::convolution_down, isa::convolution_up, \
+                                     isa::convolution_down_weight_grad};
 
 #ifdef GAN_LT_MULTIVERSION
 GAN_LT_DECLARE(x86_64)
@@ -297,41 +302,65 @@ static std::tuple<Tensor, Tensor, Tensor, Tensor> modulated_epilogue_grad(
 
 // ---- conv3x3 ----
 
-static ConvolutionArgs convolution_args(const Tensor& x, int64_t out) {
+enum Resampling { kSame, kDown, kUp };
+
+static ConvolutionArgs convolution_args(const Tensor& x, Resampling resampling, int64_t out) {
   const auto size = x.sizes();
   ConvolutionArgs a{};
   a.parallel = run_parallel;
   a.x = static_cast<const float*>(x.data_ptr());
-  a.samples = size[0], a.height = size[2], a.width = size[3], a.in = size[1], a.out = out;
+  a.samples = size[0], a.in = size[1], a.out = out;
+  a.height = resampling == kDown ? (size[2] - 1) / 2 : size[2];
+  a.width = resampling == kDown ? (size[3] - 1) / 2 : size[3];
   return a;
 }
 
-static Tensor conv3x3(const Tensor& x, const Tensor& weight, bool transposed) {
+static Tensor convolve(void (*kernel)(const ConvolutionArgs&), const Tensor& x, const Tensor& weight,
+                       Resampling resampling, bool transposed) {
   const Tensor dense = in_format(x, true);
-  const auto size = x.sizes();
   const int64_t out = weight.size(transposed ? 1 : 0);
-  Tensor y = empty({size[0], out, size[2], size[3]}, true, raw_dtype(x), x);
+  ConvolutionArgs a = convolution_args(dense, resampling, out);
+  const int64_t height = resampling == kUp ? 2 * a.height + 1 : a.height;
+  const int64_t width = resampling == kUp ? 2 * a.width + 1 : a.width;
+  Tensor y = empty({a.samples, out, height, width}, true, raw_dtype(x), x);
   if (y.numel() == 0) return y;
   if (x.numel() == 0) return torch::stable::zero_(y);
-  ConvolutionArgs a = convolution_args(dense, out);
   const auto stride = weight.strides();
   a.weight = static_cast<const float*>(weight.data_ptr());
   a.weight_out = stride[0], a.weight_in = stride[1], a.weight_y = stride[2], a.weight_x = stride[3];
   a.transposed = transposed;
   a.y = static_cast<float*>(y.data_ptr());
-  kernels().convolution(a);
+  kernel(a);
   return y;
 }
 
-static Tensor conv3x3_weight(const Tensor& x, const Tensor& dy) {
+static Tensor conv3x3(const Tensor& x, const Tensor& weight, bool transposed) {
+  return convolve(kernels().convolution, x, weight, kSame, transposed);
+}
+static Tensor conv3x3_down(const Tensor& x, const Tensor& weight) {
+  return convolve(kernels().convolution_down, x, weight, kDown, false);
+}
+static Tensor conv3x3_up(const Tensor& x, const Tensor& weight) {
+  return convolve(kernels().convolution_up, x, weight, kUp, true);
+}
+
+static Tensor weight_gradient(void (*kernel)(const ConvolutionArgs&), const Tensor& x, const Tensor& dy,
+                              Resampling resampling) {
   const Tensor dense = in_format(x, true), dense_dy = in_format(dy, true);
   Tensor d_weight = empty({dy.size(1), x.size(1), 3, 3}, false, raw_dtype(x), x);
   if (x.numel() == 0 || dy.numel() == 0) return torch::stable::zero_(d_weight);
-  ConvolutionArgs a = convolution_args(dense, dy.size(1));
+  ConvolutionArgs a = convolution_args(dense, resampling, dy.size(1));
   a.dy = static_cast<const float*>(dense_dy.data_ptr());
   a.d_weight = static_cast<float*>(d_weight.data_ptr());
-  kernels().convolution_weight_grad(a);
+  kernel(a);
   return d_weight;
+}
+
+static Tensor conv3x3_weight(const Tensor& x, const Tensor& dy) {
+  return weight_gradient(kernels().convolution_weight_grad, x, dy, kSame);
+}
+static Tensor conv3x3_down_weight(const Tensor& x, const Tensor& dy) {
+  return weight_gradient(kernels().convolution_down_weight_grad, x, dy, kDown);
 }
 
 // ---- resize_planes ----
@@ -356,6 +385,9 @@ STABLE_TORCH_LIBRARY_IMPL(cuda_ops, CPU, library) {
   library.impl("resize_planes", TORCH_BOX(&gan_lt::resize_planes));
   library.impl("conv3x3", TORCH_BOX(&gan_lt::conv3x3));
   library.impl("conv3x3_weight", TORCH_BOX(&gan_lt::conv3x3_weight));
+  library.impl("conv3x3_down", TORCH_BOX(&gan_lt::conv3x3_down));
+  library.impl("conv3x3_up", TORCH_BOX(&gan_lt::conv3x3_up));
+  library.impl("conv3x3_down_weight", TORCH_BOX(&gan_lt::conv3x3_down_weight));
   library.impl("bias_act", TORCH_BOX(&gan_lt::bias_act));
   library.impl("bias_act_grad", TORCH_BOX(&gan_lt::bias_act_grad));
   library.impl("bias_act_grad2", TORCH_BOX(&gan_lt::bias_act_grad2));

@@ -34,7 +34,7 @@ static void pack_weights(const ConvolutionArgs& a, int64_t panel, int64_t in, fl
   }
 }
 
-// A^T m A of one tile: points m[p * pitch] to at most 4x4 pixels of y, `count` channels of a vector.
+// A^T m A of one tile: points m[p * pitch] to at most 4x4 pixels of y, the first `count` channels of a vector.
 static inline void transform_output(const float* m, int64_t pitch, float* y, int64_t column, int64_t line, int64_t rows,
                                     int64_t columns, int64_t count) {
   Vec points[kPatch], half[kTile * kPatch], out[kTile];
@@ -45,13 +45,7 @@ static inline void transform_output(const float* m, int64_t pitch, float* y, int
   }
   for (int i = 0; i < kTile && i < rows; i++) {
     to_outputs(half + i * kPatch, 1, out, 1);
-    for (int j = 0; j < kTile && j < columns; j++) {
-      float* to = y + i * line + j * column;
-      if (count == kLanes)
-        store_vec(to, out[j]);
-      else
-        memcpy(to, &out[j], size_t(count) * sizeof(float));
-    }
+    for (int j = 0; j < kTile && j < columns; j++) store_lanes(y + i * line + j * column, out[j], count);
   }
 }
 
@@ -64,11 +58,7 @@ static void convolve(const ConvolutionArgs& a) {
   parallel(a.parallel, panels * a.in, 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) pack_weights<COLUMNS>(a, i / a.in, i % a.in, weights);
   });
-  // So many tiles at once that their points stay in the second-level cache, and a panel of weights is read seldom.
-  int64_t block = round_up(kBlockValues / (kPoints * in), kRows);
-  block = block < kFewestTiles ? kFewestTiles : block;
-  const int64_t half = round_up((tiles.count + 1) / 2, kRows);
-  block = block > half ? half : block;
+  const int64_t block = tiles.block(kPoints * in);
   const int64_t pitch = block * in + kLanes, product_pitch = block * kWidth + kLanes;  // not all points in one set
   parallel(a.parallel, (tiles.count + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
     const Memory<float> points(kPoints * pitch, kZeros), products(kPoints * product_pitch);
@@ -93,7 +83,7 @@ static void convolve(const ConvolutionArgs& a) {
             if (left <= 0) break;
             float* y = a.y + ((at.sample * a.height + at.y) * a.width + at.x) * a.out + k;
             transform_output(products + t * kWidth + q * kLanes, product_pitch, y, a.out, a.width * a.out,
-                             a.height - at.y, a.width - at.x, left < kLanes ? left : kLanes);
+                             a.height - at.y, a.width - at.x, left);
           }
         }
       }

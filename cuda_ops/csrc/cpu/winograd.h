@@ -36,6 +36,14 @@ static inline Vec load_vec(const float* p) {
 }
 static inline void store_vec(float* p, const Vec& v) { memcpy(p, &v, sizeof v); }
 
+// The first n of the lanes, or all.
+static inline void store_lanes(float* p, const Vec& v, int64_t n) {
+  if (n >= kLanes)
+    store_vec(p, v);
+  else
+    memcpy(p, &v, size_t(n) * sizeof(float));
+}
+
 static constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;
 
 // B^T d: six inputs to six points.
@@ -128,9 +136,23 @@ static inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multip
 struct Tiles {
   int64_t height, width, down, across, count;
 
-  explicit Tiles(const ConvolutionArgs& a)
-      : height(a.height), width(a.width), down((height + kTile - 1) / kTile), across((width + kTile - 1) / kTile),
-        count(a.samples * down * across) {}
+  Tiles(int64_t height, int64_t width, int64_t samples = 1)
+      : height(height), width(width), down((height + kTile - 1) / kTile), across((width + kTile - 1) / kTile),
+        count(samples * down * across) {}
+  explicit Tiles(const ConvolutionArgs& a) : Tiles(a.height, a.width, a.samples) {}
+
+  // How many tiles at once, if each has so many values at all points: they stay in the second-level cache, and the weights
+  // are read seldom.
+  int64_t block(int64_t values) const {
+    int64_t n = kBlockValues / values;
+    n = round_up(n < kFewestTiles ? kFewestTiles : n, kRows);
+    const int64_t half = round_up((count + 1) / 2, kRows);
+    return n > half ? half : n;
+  }
+  int64_t gradient_block(int64_t values) const {
+    const int64_t n = round_up(kGradientBlockValues / values, 8);
+    return n > count ? count : n;
+  }
 
   struct Place {
     int64_t sample, y, x;

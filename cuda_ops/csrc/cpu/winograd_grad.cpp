@@ -49,8 +49,7 @@ static void differentiate(const ConvolutionArgs& a) {
   const int64_t in = round_up(round_up(a.in, kLanes), kRows), out = panels * kWidth;
   // Sums over tiles stand at each point: [kPoints, panels, in, width]. Blocks of tiles go through two passes: their points
   // are found tile by tile, and multiplied point by point, so that no sum has two writers and threads change no result.
-  int64_t block = round_up(kGradientBlockValues / (kPoints * (in + out)), 8);
-  block = block > tiles.count ? tiles.count : block;
+  const int64_t block = tiles.gradient_block(kPoints * (in + out));
   const int64_t pitch = block * in + kLanes, dy_pitch = block * out + kLanes;
   const int64_t panel_sums = in * kWidth, point_sums = panels * panel_sums + kLanes;
   const Memory<float> points(kPoints * pitch, kZeros), dy_points(kPoints * dy_pitch), sums(kPoints * point_sums);

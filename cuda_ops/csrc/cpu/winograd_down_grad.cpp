@@ -1,0 +1,92 @@
+// The weight gradient of a 3x3 convolution with stride 2, channels_last.
+#include "winograd_strided.h"
+
+namespace gan_lt {
+namespace GAN_LT_ISA {
+
+// G^T p G for one input channel and one panel of output channels: points [shares] of `pitch` values to [out, in, 9].
+template <int COLUMNS>
+static void unpack_down(const ConvolutionArgs& a, const Shares& shares, const float* sums, const int64_t* starts,
+                        int64_t panel, int64_t in) {
+  constexpr int kWidth = COLUMNS * kLanes;
+  for (int q = 0; q < COLUMNS; q++) {
+    Vec g[9];
+    each_parity([&](auto rows, auto columns) {
+      Vec p[kSide], half[3 * kSide];
+      for (int j = 0; j < columns.value; j++) {
+        for (int i = 0; i < rows.value; i++) {
+          const int64_t place = shares.place(i * kSide + j, rows.value == kFinite, columns.value == kFinite) + in;
+          p[i] = load_vec(sums + starts[i * kSide + j] + place * kWidth + q * kLanes);
+        }
+        points_to_taps<rows.value>(p, 1, half + j, kSide);
+      }
+      for (int i = 0; i < 3; i++)
+        if ((i == 1) == (rows.value == kFinite)) points_to_taps<columns.value>(half + i * kSide, 1, g + i * 3, 1);
+    });
+    const int64_t first = panel * kWidth + q * kLanes;
+    for (int64_t k = first; k < first + kLanes && k < a.out; k++)
+      for (int t = 0; t < 9; t++) a.d_weight[(k * a.in + in) * 9 + t] = g[t][k - first];
+  }
+}
+
+template <int COLUMNS>
+static void differentiate_down(const ConvolutionArgs& a) {
+  constexpr int kWidth = COLUMNS * kLanes;
+  const Tiles tiles(a), big(2 * a.height + 1, 2 * a.width + 1);
+  const Shares shares(round_up(a.in, kLanes));
+  const int64_t panels = (a.out + kWidth - 1) / kWidth, all = shares.offset[kGrid];
+  // Sums over tiles at each point, [kGrid][panels, rows, width], with room for the last rows of a product.
+  int64_t starts[kGrid], size = 0;
+  for (int i = 0; i < kGrid; i++) starts[i] = size, size += panels * round_up(shares.length(i), kRows) * kWidth + kLanes;
+  const int64_t block = tiles.gradient_block(all + kGrid * panels * kWidth);
+  const int64_t dy_pitch = block * panels * kWidth + kLanes;
+  const Memory<float> points(shares.start(kGrid, block) + kRows, kZeros), dy_points(kGrid * dy_pitch), sums(size);
+  for (int64_t first = 0; first < tiles.count; first += block) {
+    const int64_t n = tiles.count - first < block ? tiles.count - first : block;
+    parallel(a.parallel, n, 8, [&](int64_t begin, int64_t end) {
+      const int64_t most = round_up(a.out, kLanes) > shares.channels ? round_up(a.out, kLanes) : shares.channels;
+      const Memory<float> zeros(most, kZeros), buffer(kBig * kBig * most);
+      for (int64_t t = begin; t < end; t++) {
+        const Tiles::Place at = tiles[first + t];
+        transform_big({big_image(a.x, a, at.sample, a.in), big, a.in, 2 * at.y, 2 * at.x, zeros, buffer}, shares, points,
+                      t, block);
+        const float* dy = a.dy + at.sample * a.height * a.width * a.out;
+        transform_small({dy, tiles, a.out, at.y, at.x, zeros, buffer}, round_up(a.out, kLanes), dy_points + t * kWidth,
+                        dy_pitch, kWidth, block * kWidth);
+      }
+    });
+    parallel(a.parallel, kGrid * panels, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; task++) {
+        const int i = int(task / panels);
+        const int64_t panel = task % panels, length = shares.length(i);
+        const float* from = dy_points + i * dy_pitch + panel * block * kWidth;
+        for (int64_t c = 0; c < length; c += kRows) {
+          float* to = sums + starts[i] + (panel * round_up(length, kRows) + c) * kWidth;
+          const float* big_points = points + shares.start(i, block) + c;
+          if (first)
+            multiply<COLUMNS, true>(big_points, 1, length, from, n, to);
+          else
+            multiply<COLUMNS, false>(big_points, 1, length, from, n, to);
+        }
+      }
+    });
+  }
+  parallel(a.parallel, panels * a.in, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t panel = task / a.in;
+      int64_t there[kGrid];
+      for (int i = 0; i < kGrid; i++) there[i] = starts[i] + panel * round_up(shares.length(i), kRows) * kWidth;
+      unpack_down<COLUMNS>(a, shares, sums, there, panel, task % a.in);
+    }
+  });
+}
+
+void convolution_down_weight_grad(const ConvolutionArgs& a) {
+  if (a.out <= kLanes)
+    differentiate_down<1>(a);
+  else
+    differentiate_down<2>(a);
+}
+
+}  // namespace GAN_LT_ISA
+}  // namespace gan_lt
