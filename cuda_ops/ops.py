@@ -169,7 +169,8 @@ def _(x: Tensor, weight: Tensor) -> Tensor:
 @torch.library.register_fake(f"{NAMESPACE}::conv3x3_weight", lib=library)  # type: ignore[untyped-decorator]
 @torch.library.register_fake(f"{NAMESPACE}::conv3x3_down_weight", lib=library)  # type: ignore[untyped-decorator]
 def _(x: Tensor, dy: Tensor) -> Tensor:
-    return x.new_empty((dy.shape[1], x.shape[1], 3, 3))
+    shape = (dy.shape[1], x.shape[1], 3, 3)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 # ---- calling ----

@@ -19,7 +19,7 @@ static void in_order(int64_t end, int64_t, void (*body)(int64_t, int64_t, void*)
 }
 
 // x [samples, height, width, in], or where `strided` [samples, 2 * height + 1, 2 * width + 1, in]; weight [out, in, 3, 3] ->
-// y [samples, height, width, out], d_x as x and d_weight as weight, the gradients for dy = y.
+// y [samples, height, width, out], d_x as x and d_weight [out, 3, 3, in], the gradients for dy = y.
 extern "C" void both(const float* x, const float* weight, float* y, float* d_x, float* d_weight, bool strided,
                      int64_t samples, int64_t height, int64_t width, int64_t in, int64_t out) {
   using namespace gan_lt::native;

@@ -57,14 +57,14 @@ def test_the_loops(tmp_path, level):
             y, d_x, d_weight = (
                 torch.empty(n, height, width, out),
                 torch.empty_like(x),
-                torch.empty_like(weight),
+                torch.empty(out, 3, 3, channels),
             )
             pointers = (t.data_ptr() for t in (x, weight, y, d_x, d_weight))
             both(*pointers, strided, n, height, width, channels, out)
             leaves = x.permute(0, 3, 1, 2).double().requires_grad_(), weight.double().requires_grad_()
             exact = F.conv2d(*leaves, stride=2) if strided else F.conv2d(*leaves, padding=1)
             gradients = torch.autograd.grad(exact, leaves, exact.detach())
-            actual = y.permute(0, 3, 1, 2), d_x.permute(0, 3, 1, 2), d_weight
+            actual = y.permute(0, 3, 1, 2), d_x.permute(0, 3, 1, 2), d_weight.permute(0, 3, 1, 2)
             for ours, theirs in zip(actual, (exact.detach(), *gradients), strict=True):
                 error = float((ours.double() - theirs).abs().max())
                 assert error < 5e-5 * float(theirs.square().mean().sqrt())

@@ -85,7 +85,7 @@ struct ResizeArgs {
 
 // 3x3 convolution of [samples, height, width, channels]. weight is [O, I, 3, 3] by its strides.
 // - stride 1 and padding 1: in = I and out = O, or where transposed (its adjoint, with the kernel turned around) in = O and
-//   out = I. The weight gradient takes x and dy (of `out` channels) to d_weight [out, in, 3, 3], contiguous.
+//   out = I. The weight gradient takes x and dy (of `out` channels) to d_weight [out, 3, 3, in].
 // - stride 2 and no padding ("down") and its adjoint ("up"): height and width are those of the smaller images, the larger
 //   have 2 * height + 1 and 2 * width + 1. in = I and out = O for down and the weight gradient, in = O and out = I for up.
 struct ConvolutionArgs {

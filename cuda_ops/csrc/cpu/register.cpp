@@ -347,7 +347,7 @@ static Tensor conv3x3_up(const Tensor& x, const Tensor& weight) {
 static Tensor weight_gradient(void (*kernel)(const ConvolutionArgs&), const Tensor& x, const Tensor& dy,
                               Resampling resampling) {
   const Tensor dense = in_format(x, true), dense_dy = in_format(dy, true);
-  Tensor d_weight = empty({dy.size(1), x.size(1), 3, 3}, false, raw_dtype(x), x);
+  Tensor d_weight = empty({dy.size(1), x.size(1), 3, 3}, true, raw_dtype(x), x);
   if (x.numel() == 0 || dy.numel() == 0) return torch::stable::zero_(d_weight);
   ConvolutionArgs a = convolution_args(dense, resampling, dy.size(1));
   a.dy = static_cast<const float*>(dense_dy.data_ptr());

@@ -4,7 +4,7 @@
 namespace gan_lt {
 namespace GAN_LT_ISA {
 
-// G^T p G for one input channel and one panel of output channels: points [shares] of `pitch` values to [out, in, 9].
+// G^T p G for one input channel and one panel of output channels: points [shares] of `pitch` values to [out, 9, in].
 template <int COLUMNS>
 static void unpack_down(const ConvolutionArgs& a, const Shares& shares, const float* sums, const int64_t* starts,
                         int64_t panel, int64_t in) {
@@ -25,7 +25,7 @@ static void unpack_down(const ConvolutionArgs& a, const Shares& shares, const fl
     });
     const int64_t first = panel * kWidth + q * kLanes;
     for (int64_t k = first; k < first + kLanes && k < a.out; k++)
-      for (int t = 0; t < 9; t++) a.d_weight[(k * a.in + in) * 9 + t] = g[t][k - first];
+      for (int t = 0; t < 9; t++) a.d_weight[(k * 9 + t) * a.in + in] = g[t][k - first];
   }
 }
 

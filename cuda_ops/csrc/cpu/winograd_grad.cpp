@@ -23,7 +23,7 @@ static inline void transform_gradient(const Patch<kTile>& patch, int64_t channel
   }
 }
 
-// G^T p G for one input channel and one panel of output channels: points [kPoints, pitch] to weight gradients [out, in, 9].
+// G^T p G for one input channel and one panel of output channels: points [kPoints, pitch] to weight gradients [out, 9, in].
 template <int COLUMNS>
 static void unpack_weights(const ConvolutionArgs& a, const float* points, int64_t pitch, int64_t panel, int64_t in) {
   constexpr int kWidth = COLUMNS * kLanes;
@@ -37,7 +37,7 @@ static void unpack_weights(const ConvolutionArgs& a, const float* points, int64_
     for (int i = 0; i < 3; i++) points_to_weights(half + i * kPatch, 1, g + i * 3, 1);
     const int64_t first = panel * kWidth + q * kLanes;
     for (int64_t k = first; k < first + kLanes && k < a.out; k++)
-      for (int t = 0; t < 9; t++) a.d_weight[(k * a.in + in) * 9 + t] = g[t][k - first];
+      for (int t = 0; t < 9; t++) a.d_weight[(k * 9 + t) * a.in + in] = g[t][k - first];
   }
 }
 
