@@ -1,11 +1,13 @@
 """Images a second in training and sampling, ours and StyleGAN2-ADA's on the same machine.
 
-    python -m benchmarks.step [--peer DIR] [--precision auto|fp32|bf16] [--compile] [--threads N] [--scaling] [--json FILE]
+    python -m benchmarks.step [--peer DIR] [--usual] [--precision auto|fp32|bf16] [--compile] [--threads N] [--scaling]
+                              [--json FILE]
 
 DIR is a clone of stylegan2-ada-pytorch. Both networks have the same size (32x32, 128 channels, z and w of 512, two
 mapping layers), batch, optimizer, logistic loss and R1 every 16 steps; a round is 16 steps, so lazy terms are
 amortised. Ours and the peer's rounds alternate, and the median round of each counts. --scaling adds batches of 8 to 128 and
-sizes of 32 to 128. The peer's networks are called by their public interface and trained by the loss written here: its own
+sizes of 32 to 128. --usual adds our own networks computed the usual way (benchmarks/usual_way.py), for where no clone is. The
+peer's networks are called by their public interface and trained by the loss written here: its own
 training loop needs a GPU.
 """
 
@@ -28,6 +30,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.digits_judge import cpu_name
+from benchmarks.usual_way import compute_the_usual_way
+from cuda_ops import use_backend
 from gan_lt.config import TrainConfig, build_config
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
@@ -81,6 +85,30 @@ def ours(batch: int, resolution: int, precision: str, device: torch.device, comp
     @torch.inference_mode()
     def sample() -> Tensor:
         made: Tensor = G(torch.randn(batch, Z_DIM, device=device), y, noise_mode="const")
+        return made
+
+    return Side(train, sample)
+
+
+def usual(batch: int, resolution: int, device: torch.device) -> Side:
+    """The same step and generator computed as such code usually does, in float32."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (512, 3, resolution, resolution), dtype=np.uint8)
+    images = ImageSet.from_arrays(pixels, np.arange(512) % CLASSES, [str(k) for k in range(CLASSES)])
+    state, averages = TrainingState(configuration(batch, resolution, "fp32"), images, device), Averages()
+    for network in (state.G, state.D, state.G_ema):
+        compute_the_usual_way(network)
+    y = torch.arange(batch, device=device) % CLASSES
+
+    def train() -> None:
+        with use_backend("reference"):
+            for _ in range(STEPS):
+                training_step(state, averages)
+
+    @torch.inference_mode()
+    def sample() -> Tensor:
+        with use_backend("reference"):
+            made: Tensor = state.G_ema(torch.randn(batch, Z_DIM, device=device), y, noise_mode="const")
         return made
 
     return Side(train, sample)
@@ -180,6 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n")[0])
     parser.add_argument("--peer", metavar="DIR", type=Path, help="a clone of stylegan2-ada-pytorch")
+    parser.add_argument("--usual", action="store_true", help="also our networks computed the usual way")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
@@ -204,15 +233,19 @@ def main(arguments: list[str] | None = None) -> int:
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+    if args.usual:
+        sides["usual"] = usual(args.batch, args.resolution, device)
     found = compare(sides, args.batch, args.rounds, device)
-    result: dict[str, Any] = {"ours": found["ours"], "peer": found.get("peer"), "ratio": None}
-    if "peer" in found:
-        result["ratio"] = {kind: found["ours"][kind] / found["peer"][kind] for kind in ("train", "sample")}
+    result: dict[str, Any] = {"ours": found["ours"], "peer": None, "ratio": None}
+    for name, ratio in (("peer", "ratio"), ("usual", "ratio_to_usual")):
+        if name in found:
+            result[name] = found[name]
+            result[ratio] = {kind: found["ours"][kind] / found[name][kind] for kind in ("train", "sample")}
     print(f"{args.resolution}x{args.resolution}, {CHANNELS} channels, batch {args.batch}")
     for name, values in result.items():
         if values is not None:
-            unit = "x" if name == "ratio" else "img/s"
-            print(f"{name:<6} train {values['train']:8.1f} {unit:<6} sample {values['sample']:8.1f} {unit}")
+            unit = "x" if name.startswith("ratio") else "img/s"
+            print(f"{name:<14} train {values['train']:8.1f} {unit:<6} sample {values['sample']:8.1f} {unit}")
     result |= {
         "machine": place,
         "threads": torch.get_num_threads(),

@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import step
+from benchmarks.usual_way import compute_the_usual_way
+from cuda_ops import use_backend
+from gan_lt.models import Generator
 
 PEER = """
 from gan_lt.models import Discriminator as OurD, Generator as OurG
@@ -66,3 +70,29 @@ def test_alone_and_with_a_wrong_folder(tmp_path: Path, capsys: pytest.CaptureFix
     assert result["dtype"] == "torch.bfloat16"
     assert step.main(["--peer", str(tmp_path), "--batch", "4", "--rounds", "1"]) == 2
     assert "no training/networks.py" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small")
+def test_beside_the_usual_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "step.json"
+    assert step.main(["--usual", "--batch", "4", "--rounds", "1", "--json", str(file)]) == 0
+    result = json.loads(file.read_text())
+    for kind in ("train", "sample"):
+        assert result["ratio_to_usual"][kind] == pytest.approx(result["ours"][kind] / result["usual"][kind])
+    assert "ratio_to_usual train" in capsys.readouterr().out
+
+
+def test_the_usual_way_computes_the_same() -> None:
+    generator = torch.Generator().manual_seed(0)
+    G = Generator(
+        num_classes=3, z_dim=16, w_dim=16, resolution=16, channel_base=256, channel_max=16
+    ).requires_grad_(False)
+    for name, parameter in G.named_parameters():
+        if name.endswith("noise_strength"):
+            parameter.fill_(0.3)
+    z, y = torch.randn(2, 16, generator=generator), torch.tensor([0, 2])
+    expected = G(z, y, noise_mode="const")
+    compute_the_usual_way(G)
+    with use_backend("reference"):
+        torch.testing.assert_close(G(z, y, noise_mode="const"), expected, rtol=1e-4, atol=1e-4)
+        assert not torch.equal(G(z, y, noise_mode="random"), G(z, y, noise_mode="none"))

@@ -21,7 +21,7 @@ except build.BuildError as error:
     pytest.skip(str(error), allow_module_level=True)
 
 
-def compiled(folder: Path, level: str) -> Path:
+def compiled(folder: Path, level: str, flags: list[str]) -> Path:
     sources = [build.SOURCES / "cpu" / name for name in build.CPU_KERNELS if name.startswith("winograd")]
     sources.append(Path(__file__).with_name("convolution_on_host.cpp"))
     library = folder / f"{level}.so"
@@ -38,9 +38,17 @@ def compiled(folder: Path, level: str) -> Path:
     return library
 
 
-@pytest.mark.parametrize("level", ["x86-64", "x86-64-v3", "x86-64-v4"])
-def test_the_loops(tmp_path, level):
-    library = compiled(tmp_path, level)
+WIDE = ["-DGAN_LT_LANES=16", "-DGAN_LT_ROWS=12", "-Wno-psabi"]  # AVX-512's shapes in AVX2's instructions
+NEON = ["-DGAN_LT_LANES=4", "-DGAN_LT_ROWS=12"]
+
+
+@pytest.mark.parametrize(
+    ("level", "flags"),
+    [("x86-64", []), ("x86-64-v3", []), ("x86-64-v4", []), ("x86-64-v3", WIDE), ("x86-64", NEON)],
+    ids=["v1", "v3", "v4", "v4's shapes", "NEON's shapes"],
+)
+def test_the_loops(tmp_path, level, flags):
+    library = compiled(tmp_path, level, flags)
     features = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     needed = {"x86-64-v3": ["avx2", "fma"], "x86-64-v4": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
     if not all(f" {name} " in features for name in needed.get(level, [])):

@@ -12,7 +12,9 @@ namespace gan_lt {
 namespace GAN_LT_ISA {
 
 // Lanes of a vector register, and rows of a product's tile: rows * 2 vectors of sums and the operands fill the registers.
-#if defined(__AVX512F__)
+#if defined(GAN_LT_LANES)  // for tests: another CPU's shapes on this one
+static constexpr int kLanes = GAN_LT_LANES, kRows = GAN_LT_ROWS;
+#elif defined(__AVX512F__)
 static constexpr int kLanes = 16, kRows = 12;
 #elif defined(__AVX__)
 static constexpr int kLanes = 8, kRows = 6;
