@@ -10,21 +10,26 @@ from cuda_ops import bias_act
 from gan_lt.models.convolution import Conv3x3
 
 
-def normalized(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor, relu: bool) -> Tensor:
-    """Batch norm of a convolution without bias, and ReLU if wanted.
+def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A convolution without bias and its batch norm with fixed statistics: the norm scales the weights.
 
-    Where the norm's statistics are fixed, it is scaling the weights and adding a bias, which is one pass with ReLU instead
-    of three: most of what a frozen classifier costs beside its convolutions.
+    Returns:
+        What the convolution gives, [N, C, H, W], and the bias [C] that is to be added to it. Added in one pass with a ReLU or a
+        shortcut, it leaves of a frozen classifier little but its convolutions.
     """
-    if norm.training:
-        y = norm(conv(x))
-        return F.relu(y, inplace=True) if relu else y
     assert norm.running_mean is not None  # noqa: S101  for the type checker: nobody turned them off
     assert norm.running_var is not None  # noqa: S101
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    shift = torch.addcmul(norm.bias, norm.running_mean, scale, value=-1)
-    y = conv._conv_forward(x, conv.weight * scale[:, None, None, None], None)
-    return bias_act(y, shift, act="relu" if relu else "linear", gain=1.0)
+    bias = torch.addcmul(norm.bias, norm.running_mean, scale, value=-1)
+    return conv._conv_forward(x, conv.weight * scale[:, None, None, None], None), bias
+
+
+def normalized_relu(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """ReLU of batch norm of a convolution without bias."""
+    if norm.training:
+        return F.relu(norm(conv(x)), inplace=True)
+    y, bias = folded(conv, norm, x)
+    return bias_act(y, bias, act="relu", gain=1.0)
 
 
 class BasicBlock(nn.Module):
@@ -47,15 +52,20 @@ class BasicBlock(nn.Module):
         self.stride, self.new_channels = stride, outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = normalized(self.conv1, self.bn1, x, relu=True)
-        y = normalized(self.conv2, self.bn2, y, relu=False)
+        y = normalized_relu(self.conv1, self.bn1, x)
+        if self.bn2.training:
+            return F.relu(self._shortcut(x) + self.bn2(self.conv2(y)), inplace=True)
+        y, bias = folded(self.conv2, self.bn2, y)
+        return bias_act(self._shortcut(x) + y, bias, act="relu", gain=1.0)
+
+    def _shortcut(self, x: Tensor) -> Tensor:
         if self.stride > 1 or self.new_channels:
             # every second pixel, and zeros for the channels that are new
             before = self.new_channels // 2
             x = F.pad(
                 x[:, :, :: self.stride, :: self.stride], [0, 0, 0, 0, before, self.new_channels - before]
             )
-        return F.relu(x + y, inplace=True)
+        return x
 
 
 class CifarResNet(nn.Module):
@@ -89,7 +99,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = normalized(self.conv, self.bn, images, relu=True)
+        x = normalized_relu(self.conv, self.bn, images)
         features: Tensor = self.blocks(x).mean(dim=(2, 3))
         return features
 
