@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cuda_ops.backend import use_native
-from cuda_ops.convolution_autograd import native_conv3x3, native_conv3x3_down, native_conv3x3_up
+from cuda_ops.convolution_autograd import native_conv3x3
 
 _FEWEST_CHANNELS = 8
 """Below that, transforming the tiles costs more than the multiplications that it saves (measured)."""
@@ -32,7 +32,7 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     """
     _check("conv3x3", "[O, I, 3, 3]", x, weight, 1)
     if _native(x) and _suits(x, weight, x.shape[2], x.shape[3], fewest_tiles=12):
-        return native_conv3x3(x, weight, False)  # type: ignore[no-any-return]
+        return native_conv3x3(x, weight, False, False)  # type: ignore[no-any-return]
     return F.conv2d(x, weight, padding=1)
 
 
@@ -56,7 +56,7 @@ def conv3x3_down(x: Tensor, weight: Tensor) -> Tensor:
         and x.shape[3] % 2
         and _suits(x, weight, height, width, _strided(weight))
     ):
-        return native_conv3x3_down(x, weight)  # type: ignore[no-any-return]
+        return native_conv3x3(x, weight, True, False)  # type: ignore[no-any-return]
     return F.conv2d(x, weight, stride=2)
 
 
@@ -75,7 +75,7 @@ def conv3x3_up(x: Tensor, weight: Tensor) -> Tensor:
     """
     _check("conv3x3_up", "[I, O, 3, 3]", x, weight, 0)
     if _native(x) and _suits(x, weight, x.shape[2], x.shape[3], _strided(weight)):
-        return native_conv3x3_up(x, weight)  # type: ignore[no-any-return]
+        return native_conv3x3(x, weight, True, True)  # type: ignore[no-any-return]
     return F.conv_transpose2d(x, weight, stride=2)
 
 

@@ -37,11 +37,9 @@ SCHEMAS = {
         f"(Tensor dy, Tensor x, Tensor? demod, Tensor? noise, Tensor? strength, Tensor? bias, {_ACT}) "
         "-> (Tensor dx, Tensor d_demod, Tensor d_strength, Tensor d_bias)"
     ),
-    "conv3x3": "(Tensor x, Tensor weight, bool transposed) -> Tensor",
-    "conv3x3_weight": "(Tensor x, Tensor dy) -> Tensor",
-    "conv3x3_down": "(Tensor x, Tensor weight) -> Tensor",
-    "conv3x3_up": "(Tensor x, Tensor weight) -> Tensor",
-    "conv3x3_down_weight": "(Tensor x, Tensor dy) -> Tensor",
+    # stride 1 and padding 1, or strided: 2 and none; transposed: the adjoint, from the weight's channels 0 to those of 1
+    "conv3x3": "(Tensor x, Tensor weight, bool strided, bool transposed) -> Tensor",
+    "conv3x3_weight": "(Tensor x, Tensor dy, bool strided) -> Tensor",
 }
 
 library = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]
@@ -146,29 +144,19 @@ def _(
     )
 
 
-def _channels_last(x: Tensor, channels: int, height: int, width: int) -> Tensor:
-    shape = (len(x), channels, height, width)
+@torch.library.register_fake(f"{NAMESPACE}::conv3x3", lib=library)  # type: ignore[untyped-decorator]
+def _(x: Tensor, weight: Tensor, strided: bool, transposed: bool) -> Tensor:
+    n, _, height, width = x.shape
+    if strided and transposed:
+        height, width = 2 * height + 1, 2 * width + 1
+    elif strided:
+        height, width = (height - 1) // 2, (width - 1) // 2
+    shape = (n, weight.shape[1 if transposed else 0], height, width)
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-@torch.library.register_fake(f"{NAMESPACE}::conv3x3", lib=library)  # type: ignore[untyped-decorator]
-def _(x: Tensor, weight: Tensor, transposed: bool) -> Tensor:
-    return _channels_last(x, weight.shape[1 if transposed else 0], *x.shape[2:])
-
-
-@torch.library.register_fake(f"{NAMESPACE}::conv3x3_down", lib=library)  # type: ignore[untyped-decorator]
-def _(x: Tensor, weight: Tensor) -> Tensor:
-    return _channels_last(x, weight.shape[0], (x.shape[2] - 1) // 2, (x.shape[3] - 1) // 2)
-
-
-@torch.library.register_fake(f"{NAMESPACE}::conv3x3_up", lib=library)  # type: ignore[untyped-decorator]
-def _(x: Tensor, weight: Tensor) -> Tensor:
-    return _channels_last(x, weight.shape[1], 2 * x.shape[2] + 1, 2 * x.shape[3] + 1)
-
-
 @torch.library.register_fake(f"{NAMESPACE}::conv3x3_weight", lib=library)  # type: ignore[untyped-decorator]
-@torch.library.register_fake(f"{NAMESPACE}::conv3x3_down_weight", lib=library)  # type: ignore[untyped-decorator]
-def _(x: Tensor, dy: Tensor) -> Tensor:
+def _(x: Tensor, dy: Tensor, strided: bool) -> Tensor:
     shape = (dy.shape[1], x.shape[1], 3, 3)
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
@@ -196,9 +184,6 @@ modulated_epilogue = run("modulated_epilogue")
 modulated_epilogue_grad = run("modulated_epilogue_grad")
 conv3x3 = run("conv3x3")
 conv3x3_weight = run("conv3x3_weight")
-conv3x3_down = run("conv3x3_down")
-conv3x3_up = run("conv3x3_up")
-conv3x3_down_weight = run("conv3x3_down_weight")
 
 
 def differentiable(name: str, function: type[Function]) -> Callable[..., Any]:

@@ -40,7 +40,7 @@ calls = {
     "another type": lambda: bias_act(torch.zeros(1, 4_000_000, dtype=torch.bfloat16), half),
     "its plans": lambda: upfirdn2d(tall, None, padding=(0, 0, 0, 1_500_000)),  # 24 bytes a row, 4 in the output
     "a convolution": lambda: conv3x3(wide, weight),  # 36 values for 9 of the weights
-    "its gradient": lambda: ops.conv3x3_weight(wide, wide),
+    "its gradient": lambda: ops.conv3x3_weight(wide, wide, False),
 }
 with use_backend("native"):
     for call in calls.values():

@@ -302,27 +302,24 @@ static std::tuple<Tensor, Tensor, Tensor, Tensor> modulated_epilogue_grad(
 
 // ---- conv3x3 ----
 
-enum Resampling { kSame, kDown, kUp };
-
-static ConvolutionArgs convolution_args(const Tensor& x, Resampling resampling, int64_t out) {
+// height and width are those of the smaller images.
+static ConvolutionArgs convolution_args(const Tensor& x, bool x_is_larger, int64_t out) {
   const auto size = x.sizes();
   ConvolutionArgs a{};
   a.parallel = run_parallel;
   a.x = static_cast<const float*>(x.data_ptr());
   a.samples = size[0], a.in = size[1], a.out = out;
-  a.height = resampling == kDown ? (size[2] - 1) / 2 : size[2];
-  a.width = resampling == kDown ? (size[3] - 1) / 2 : size[3];
+  a.height = x_is_larger ? (size[2] - 1) / 2 : size[2];
+  a.width = x_is_larger ? (size[3] - 1) / 2 : size[3];
   return a;
 }
 
-static Tensor convolve(void (*kernel)(const ConvolutionArgs&), const Tensor& x, const Tensor& weight,
-                       Resampling resampling, bool transposed) {
+static Tensor conv3x3(const Tensor& x, const Tensor& weight, bool strided, bool transposed) {
   const Tensor dense = in_format(x, true);
-  const int64_t out = weight.size(transposed ? 1 : 0);
-  ConvolutionArgs a = convolution_args(dense, resampling, out);
-  const int64_t height = resampling == kUp ? 2 * a.height + 1 : a.height;
-  const int64_t width = resampling == kUp ? 2 * a.width + 1 : a.width;
-  Tensor y = empty({a.samples, out, height, width}, true, raw_dtype(x), x);
+  const bool up = strided && transposed, down = strided && !transposed;
+  ConvolutionArgs a = convolution_args(dense, down, weight.size(transposed ? 1 : 0));
+  Tensor y = empty({a.samples, a.out, up ? 2 * a.height + 1 : a.height, up ? 2 * a.width + 1 : a.width}, true,
+                   raw_dtype(x), x);
   if (y.numel() == 0) return y;
   if (x.numel() == 0) return torch::stable::zero_(y);
   const auto stride = weight.strides();
@@ -330,37 +327,20 @@ static Tensor convolve(void (*kernel)(const ConvolutionArgs&), const Tensor& x, 
   a.weight_out = stride[0], a.weight_in = stride[1], a.weight_y = stride[2], a.weight_x = stride[3];
   a.transposed = transposed;
   a.y = static_cast<float*>(y.data_ptr());
-  kernel(a);
+  const Kernels& k = kernels();
+  (up ? k.convolution_up : down ? k.convolution_down : k.convolution)(a);
   return y;
 }
 
-static Tensor conv3x3(const Tensor& x, const Tensor& weight, bool transposed) {
-  return convolve(kernels().convolution, x, weight, kSame, transposed);
-}
-static Tensor conv3x3_down(const Tensor& x, const Tensor& weight) {
-  return convolve(kernels().convolution_down, x, weight, kDown, false);
-}
-static Tensor conv3x3_up(const Tensor& x, const Tensor& weight) {
-  return convolve(kernels().convolution_up, x, weight, kUp, true);
-}
-
-static Tensor weight_gradient(void (*kernel)(const ConvolutionArgs&), const Tensor& x, const Tensor& dy,
-                              Resampling resampling) {
+static Tensor conv3x3_weight(const Tensor& x, const Tensor& dy, bool strided) {
   const Tensor dense = in_format(x, true), dense_dy = in_format(dy, true);
   Tensor d_weight = empty({dy.size(1), x.size(1), 3, 3}, true, raw_dtype(x), x);
   if (x.numel() == 0 || dy.numel() == 0) return torch::stable::zero_(d_weight);
-  ConvolutionArgs a = convolution_args(dense, resampling, dy.size(1));
+  ConvolutionArgs a = convolution_args(dense, strided, dy.size(1));
   a.dy = static_cast<const float*>(dense_dy.data_ptr());
   a.d_weight = static_cast<float*>(d_weight.data_ptr());
-  kernel(a);
+  (strided ? kernels().convolution_down_weight_grad : kernels().convolution_weight_grad)(a);
   return d_weight;
-}
-
-static Tensor conv3x3_weight(const Tensor& x, const Tensor& dy) {
-  return weight_gradient(kernels().convolution_weight_grad, x, dy, kSame);
-}
-static Tensor conv3x3_down_weight(const Tensor& x, const Tensor& dy) {
-  return weight_gradient(kernels().convolution_down_weight_grad, x, dy, kDown);
 }
 
 // ---- resize_planes ----
@@ -385,9 +365,6 @@ STABLE_TORCH_LIBRARY_IMPL(cuda_ops, CPU, library) {
   library.impl("resize_planes", TORCH_BOX(&gan_lt::resize_planes));
   library.impl("conv3x3", TORCH_BOX(&gan_lt::conv3x3));
   library.impl("conv3x3_weight", TORCH_BOX(&gan_lt::conv3x3_weight));
-  library.impl("conv3x3_down", TORCH_BOX(&gan_lt::conv3x3_down));
-  library.impl("conv3x3_up", TORCH_BOX(&gan_lt::conv3x3_up));
-  library.impl("conv3x3_down_weight", TORCH_BOX(&gan_lt::conv3x3_down_weight));
   library.impl("bias_act", TORCH_BOX(&gan_lt::bias_act));
   library.impl("bias_act_grad", TORCH_BOX(&gan_lt::bias_act_grad));
   library.impl("bias_act_grad2", TORCH_BOX(&gan_lt::bias_act_grad2));

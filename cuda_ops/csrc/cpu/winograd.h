@@ -207,5 +207,26 @@ static inline void transform_input(const Patch<kPatch>& patch, int64_t channels,
   }
 }
 
+// A y A^T of one 4x4 tile, at SIDE points along each axis: point p of channel k to
+// out[p * pitch + k / width * panel_pitch + k % width].
+template <int SIDE, void (*AXIS_TO_POINTS)(const Vec*, int, Vec*, int)>
+static inline void transform_tile(const Patch<kTile>& patch, int64_t channels, float* out, int64_t pitch, int64_t width,
+                                  int64_t panel_pitch) {
+  for (int64_t k = 0; k < channels; k += kLanes) {
+    Vec y[kTile], half[SIDE * kTile], v[SIDE];
+    for (int j = 0; j < kTile; j++) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kTile; i++) y[i] = load_vec(patch.at[i * kTile + j] + k);
+      AXIS_TO_POINTS(y, 1, half + j, kTile);
+    }
+    float* to = out + k / width * panel_pitch + k % width;
+    for (int i = 0; i < SIDE; i++) {
+      AXIS_TO_POINTS(half + i * kTile, 1, v, 1);
+#pragma GCC unroll 6
+      for (int j = 0; j < SIDE; j++) store_vec(to + (i * SIDE + j) * pitch, v[j]);
+    }
+  }
+}
+
 }  // namespace GAN_LT_ISA
 }  // namespace gan_lt

@@ -51,8 +51,8 @@ static void differentiate_down(const ConvolutionArgs& a) {
         transform_big({big_image(a.x, a, at.sample, a.in), big, a.in, 2 * at.y, 2 * at.x, zeros, buffer}, shares, points,
                       t, block);
         const float* dy = a.dy + at.sample * a.height * a.width * a.out;
-        transform_small({dy, tiles, a.out, at.y, at.x, zeros, buffer}, round_up(a.out, kLanes), dy_points + t * kWidth,
-                        dy_pitch, kWidth, block * kWidth);
+        transform_tile<kSide, outputs_to_points>({dy, tiles, a.out, at.y, at.x, zeros, buffer}, round_up(a.out, kLanes),
+                                                 dy_points + t * kWidth, dy_pitch, kWidth, block * kWidth);
       }
     });
     parallel(a.parallel, kGrid * panels, 1, [&](int64_t begin, int64_t end) {

@@ -4,25 +4,6 @@
 namespace gan_lt {
 namespace GAN_LT_ISA {
 
-// A dy A^T of one tile: point p of channel k to out[p * pitch + k / width * panel_pitch + k % width].
-static inline void transform_gradient(const Patch<kTile>& patch, int64_t channels, float* out, int64_t pitch,
-                                      int64_t width, int64_t panel_pitch) {
-  for (int64_t k = 0; k < channels; k += kLanes) {
-    Vec y[kTile], half[kPatch * kTile], v[kPatch];
-    for (int j = 0; j < kTile; j++) {
-#pragma GCC unroll 6
-      for (int i = 0; i < kTile; i++) y[i] = load_vec(patch.at[i * kTile + j] + k);
-      gradient_to_points(y, 1, half + j, kTile);
-    }
-    float* to = out + k / width * panel_pitch + k % width;
-    for (int i = 0; i < kPatch; i++) {
-      gradient_to_points(half + i * kTile, 1, v, 1);
-#pragma GCC unroll 6
-      for (int j = 0; j < kPatch; j++) store_vec(to + (i * kPatch + j) * pitch, v[j]);
-    }
-  }
-}
-
 // G^T p G for one input channel and one panel of output channels: points [kPoints, pitch] to weight gradients [out, 9, in].
 template <int COLUMNS>
 static void unpack_weights(const ConvolutionArgs& a, const float* points, int64_t pitch, int64_t panel, int64_t in) {
@@ -64,8 +45,9 @@ static void differentiate(const ConvolutionArgs& a) {
         transform_input({a.x + pixel * a.in, tiles, a.in, at.y - 1, at.x - 1, zeros, buffer}, round_up(a.in, kLanes),
                         points + t * in, pitch);
         // A panel's tiles lie one after the other; its last vectors past a.out stay as they are, and nobody reads them.
-        transform_gradient({a.dy + pixel * a.out, tiles, a.out, at.y, at.x, zeros, buffer}, round_up(a.out, kLanes),
-                           dy_points + t * kWidth, dy_pitch, kWidth, block * kWidth);
+        transform_tile<kPatch, gradient_to_points>({a.dy + pixel * a.out, tiles, a.out, at.y, at.x, zeros, buffer},
+                                                   round_up(a.out, kLanes), dy_points + t * kWidth, dy_pitch, kWidth,
+                                                   block * kWidth);
       }
     });
     parallel(a.parallel, kPoints * panels, 1, [&](int64_t begin, int64_t end) {

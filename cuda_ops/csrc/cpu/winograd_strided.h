@@ -135,25 +135,6 @@ static inline const float* big_image(const float* x, const ConvolutionArgs& a, i
   return x + sample * (2 * a.height + 1) * (2 * a.width + 1) * channels;
 }
 
-// A y A^T of one tile of the small image: point i of channel k to out[i * pitch + k / width * panel_pitch + k % width].
-static inline void transform_small(const Patch<kTile>& patch, int64_t channels, float* out, int64_t pitch,
-                                   int64_t width, int64_t panel_pitch) {
-  for (int64_t k = 0; k < channels; k += kLanes) {
-    Vec y[kTile], half[kSide * kTile], v[kSide];
-    for (int j = 0; j < kTile; j++) {
-#pragma GCC unroll 4
-      for (int i = 0; i < kTile; i++) y[i] = load_vec(patch.at[i * kTile + j] + k);
-      outputs_to_points(y, 1, half + j, kTile);
-    }
-    float* to = out + k / width * panel_pitch + k % width;
-    for (int i = 0; i < kSide; i++) {
-      outputs_to_points(half + i * kTile, 1, v, 1);
-#pragma GCC unroll 5
-      for (int j = 0; j < kSide; j++) store_vec(to + (i * kSide + j) * pitch, v[j]);
-    }
-  }
-}
-
 // The nine taps of `in` and the columns of a panel, zeros where there are none: taps[t][column].
 template <int WIDTH>
 static inline void gather_taps(const float* weight, int64_t column_stride, int64_t count, const ConvolutionArgs& a,

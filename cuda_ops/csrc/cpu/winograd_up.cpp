@@ -80,7 +80,8 @@ static void convolve_up(const ConvolutionArgs& a) {
       for (int64_t t = 0; t < n; t++) {
         const Tiles::Place at = tiles[first + t];
         const float* image = a.x + at.sample * a.height * a.width * a.in;
-        transform_small({image, tiles, a.in, at.y, at.x, zeros, buffer}, in, points + t * in, pitch, in, 0);
+        transform_tile<kSide, outputs_to_points>({image, tiles, a.in, at.y, at.x, zeros, buffer}, in, points + t * in,
+                                                 pitch, in, 0);
       }
       const float* parity = weights;
       each_parity([&](auto rows, auto columns) {
