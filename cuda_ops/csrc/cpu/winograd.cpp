@@ -12,19 +12,17 @@ static void pack_weights(const ConvolutionArgs& a, int64_t panel, int64_t in, fl
   // The transposed convolution exchanges the channels and turns the kernel around.
   const int64_t in_stride = a.transposed ? a.weight_out : a.weight_in;
   const int64_t out_stride = a.transposed ? a.weight_in : a.weight_out;
-  const int64_t count = a.out - panel * kWidth < kWidth ? a.out - panel * kWidth : kWidth;
   const float* weight = a.weight + in * in_stride + panel * kWidth * out_stride;
-  float taps[9][kWidth] = {};
-  for (int t = 0; t < 9; t++) {
-    const int place = a.transposed ? 8 - t : t;
-    const float* from = weight + place / 3 * a.weight_y + place % 3 * a.weight_x;
-    for (int64_t k = 0; k < count; k++) taps[t][k] = from[k * out_stride];
-  }
+  const int64_t last = a.transposed ? 2 * (a.weight_y + a.weight_x) : 0, sign = a.transposed ? -1 : 1;
+  float taps[9][kWidth];
+  gather_taps<kWidth>(weight + last, out_stride, a.out - panel * kWidth, sign * a.weight_y, sign * a.weight_x, taps);
   for (int q = 0; q < COLUMNS; q++) {
     Vec g[9], half[3 * kPatch], u[kPatch];
-#pragma GCC unroll 6
+#pragma GCC unroll 9
     for (int t = 0; t < 9; t++) g[t] = load_vec(taps[t] + q * kLanes);
+#pragma GCC unroll 3
     for (int j = 0; j < 3; j++) weights_to_points(g + j, 3, half + j, 3);
+#pragma GCC unroll 6
     for (int i = 0; i < kPatch; i++) {
       weights_to_points(half + i * 3, 1, u, 1);
 #pragma GCC unroll 6

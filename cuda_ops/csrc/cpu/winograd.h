@@ -228,5 +228,22 @@ static inline void transform_tile(const Patch<kTile>& patch, int64_t channels, f
   }
 }
 
+// The nine taps of WIDTH columns, `column_stride` apart: taps[t][column], zeros past the first `count` columns.
+template <int WIDTH>
+static inline void gather_taps(const float* weight, int64_t column_stride, int64_t count, int64_t tap_y, int64_t tap_x,
+                               float (*taps)[WIDTH]) {
+  if (count >= WIDTH) {  // the compiler knows how many
+    for (int t = 0; t < 9; t++) {
+      const float* from = weight + t / 3 * tap_y + t % 3 * tap_x;
+#pragma GCC unroll 32
+      for (int k = 0; k < WIDTH; k++) taps[t][k] = from[k * column_stride];
+    }
+    return;
+  }
+  for (int t = 0; t < 9; t++)
+    for (int64_t k = 0; k < WIDTH; k++)
+      taps[t][k] = k < count ? weight[t / 3 * tap_y + t % 3 * tap_x + k * column_stride] : 0;
+}
+
 }  // namespace GAN_LT_ISA
 }  // namespace gan_lt

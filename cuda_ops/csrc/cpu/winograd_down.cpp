@@ -10,9 +10,10 @@ static void pack_down(const ConvolutionArgs& a, const Shares& shares, int64_t pa
   constexpr int kWidth = COLUMNS * kLanes;
   const int64_t left = in < a.in ? a.out - panel * kWidth : 0;
   float taps[9][kWidth];
-  gather_taps<kWidth>(a.weight + in * a.weight_in + panel * kWidth * a.weight_out, a.weight_out, left, a, taps);
+  gather_taps<kWidth>(a.weight + in * a.weight_in + panel * kWidth * a.weight_out, a.weight_out, left, a.weight_y, a.weight_x, taps);
   for (int q = 0; q < COLUMNS; q++) {
     Vec g[9];
+#pragma GCC unroll 9
     for (int t = 0; t < 9; t++) g[t] = load_vec(taps[t] + q * kLanes);
     each_parity([&](auto rows, auto columns) {
       Vec u[kGrid];

@@ -135,15 +135,6 @@ static inline const float* big_image(const float* x, const ConvolutionArgs& a, i
   return x + sample * (2 * a.height + 1) * (2 * a.width + 1) * channels;
 }
 
-// The nine taps of `in` and the columns of a panel, zeros where there are none: taps[t][column].
-template <int WIDTH>
-static inline void gather_taps(const float* weight, int64_t column_stride, int64_t count, const ConvolutionArgs& a,
-                               float (*taps)[WIDTH]) {
-  for (int t = 0; t < 9; t++)
-    for (int64_t k = 0; k < WIDTH; k++)
-      taps[t][k] = k < count ? weight[t / 3 * a.weight_y + t % 3 * a.weight_x + k * column_stride] : 0;
-}
-
 // G g G^T for the parities (ROWS 5 or 4, COLUMNS 5 or 4 points) of one vector of channels: rows of kSide points.
 template <int ROWS, int COLUMNS>
 static inline void taps_to_grid(const Vec* g, Vec* u) {

@@ -10,10 +10,11 @@ static void pack_up(const ConvolutionArgs& a, int64_t panel, int64_t in, float* 
   constexpr int kWidth = COLUMNS * kLanes;
   float taps[9][kWidth];
   // Inputs are the weight's first dimension, outputs its second.
-  gather_taps<kWidth>(a.weight + in * a.weight_out + panel * kWidth * a.weight_in, a.weight_in, a.out - panel * kWidth, a,
-                      taps);
+  gather_taps<kWidth>(a.weight + in * a.weight_out + panel * kWidth * a.weight_in, a.weight_in, a.out - panel * kWidth,
+                      a.weight_y, a.weight_x, taps);
   for (int q = 0; q < COLUMNS; q++) {
     Vec g[9], u[kGrid];
+#pragma GCC unroll 9
     for (int t = 0; t < 9; t++) g[t] = load_vec(taps[t] + q * kLanes);
     taps_to_grid<ROWS, COLUMN_POINTS>(g, u);
     for (int i = 0; i < ROWS; i++)
