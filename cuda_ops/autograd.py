@@ -85,6 +85,8 @@ class BiasAct(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         saved, b = ctx.saved_tensors
+        if ctx.from_output and not ctx.needs_input_grad[1]:
+            b = None  # a frozen layer's: neither its value nor its gradient is needed
         call = BiasActGrad.apply if torch.is_grad_enabled() else ops.bias_act_grad
         dx, db = call(dy, saved, b, None, ctx.dim, *ctx.settings, ctx.from_output)  # type: ignore[no-untyped-call]
         return dx, None if b is None else db, None, None, None, None, None

@@ -69,7 +69,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     n=st.integers(1, 3),
     height=st.integers(1, 21),
@@ -235,6 +235,24 @@ def test_other_shapes_are_refused():
         for bad in ((x[0], weight), (x[:, :8], weight), (x, weight[..., :2]), (x, weight[0])):
             with pytest.raises(ValueError, match=message):
                 function(*bad)
+
+
+def test_operators_called_directly_refuse_what_they_would_misread():
+    x, weight = torch.zeros(2, 16, 9, 9), torch.zeros(8, 16, 3, 3)
+    bad = [
+        lambda: ops.conv3x3(x.double(), weight.double(), False, False),
+        lambda: ops.conv3x3(x, weight.bfloat16(), False, False),
+        lambda: ops.conv3x3(x[0], weight, False, False),
+        lambda: ops.conv3x3(x, weight, False, True),
+        lambda: ops.conv3x3(x, weight[:, :, :2], False, False),
+        lambda: ops.conv3x3(x[:, :, :8], weight, True, False),
+        lambda: ops.conv3x3_weight(x, x[:1], False),
+        lambda: ops.conv3x3_weight(x, x, True),
+        lambda: ops.conv3x3_weight(x, x.double(), False),
+    ]
+    for call in bad:
+        with pytest.raises(RuntimeError):
+            call()
 
 
 def test_empty_images_and_channels():

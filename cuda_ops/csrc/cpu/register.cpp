@@ -302,6 +302,12 @@ static std::tuple<Tensor, Tensor, Tensor, Tensor> modulated_epilogue_grad(
 
 // ---- conv3x3 ----
 
+static void check_convolution(const Tensor& images, const Tensor& other) {
+  STD_TORCH_CHECK(images.dim() == 4 && other.dim() == 4, "cuda_ops: 3x3 convolutions take tensors of four dimensions");
+  STD_TORCH_CHECK(images.scalar_type() == ScalarType::Float && other.scalar_type() == ScalarType::Float,
+                  "cuda_ops: 3x3 convolutions take float32");
+}
+
 // height and width are those of the smaller images.
 static ConvolutionArgs convolution_args(const Tensor& x, bool x_is_larger, int64_t out) {
   const auto size = x.sizes();
@@ -315,8 +321,12 @@ static ConvolutionArgs convolution_args(const Tensor& x, bool x_is_larger, int64
 }
 
 static Tensor conv3x3(const Tensor& x, const Tensor& weight, bool strided, bool transposed) {
+  check_convolution(x, weight);
+  STD_TORCH_CHECK(weight.size(2) == 3 && weight.size(3) == 3 && weight.size(transposed ? 0 : 1) == x.size(1),
+                  "cuda_ops: the weight of a 3x3 convolution does not fit the images");
   const Tensor dense = in_format(x, true);
   const bool up = strided && transposed, down = strided && !transposed;
+  STD_TORCH_CHECK(!down || (x.size(2) % 2 == 1 && x.size(3) % 2 == 1), "cuda_ops: a strided 3x3 convolution takes odd sizes");
   ConvolutionArgs a = convolution_args(dense, down, weight.size(transposed ? 1 : 0));
   Tensor y = empty({a.samples, a.out, up ? 2 * a.height + 1 : a.height, up ? 2 * a.width + 1 : a.width}, true,
                    raw_dtype(x), x);
@@ -333,6 +343,10 @@ static Tensor conv3x3(const Tensor& x, const Tensor& weight, bool strided, bool 
 }
 
 static Tensor conv3x3_weight(const Tensor& x, const Tensor& dy, bool strided) {
+  check_convolution(x, dy);
+  const int64_t twice = strided ? 2 : 1, more = strided ? 1 : 0;
+  STD_TORCH_CHECK(x.size(0) == dy.size(0) && x.size(2) == twice * dy.size(2) + more && x.size(3) == twice * dy.size(3) + more,
+                  "cuda_ops: the images of a 3x3 convolution's weight gradient do not fit each other");
   const Tensor dense = in_format(x, true), dense_dy = in_format(dy, true);
   Tensor d_weight = empty({dy.size(1), x.size(1), 3, 3}, true, raw_dtype(x), x);
   if (x.numel() == 0 || dy.numel() == 0) return torch::stable::zero_(d_weight);
