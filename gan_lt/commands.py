@@ -15,7 +15,7 @@ from rich.console import Console
 from gan_lt.config import TrainConfig, build_config, preset_names, preset_values, validate
 from gan_lt.data.opening import is_named
 from gan_lt.data.shard_paths import is_pattern
-from gan_lt.errors import InputError, LostProcessError
+from gan_lt.errors import InputError, LostProcessError, lacks_memory
 from gan_lt.generation import generate_command, generate_parser
 
 __all__ = [
@@ -37,11 +37,19 @@ console = Console(stderr=True)
 
 
 def run_command(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """Run a command; bad input becomes one line on standard error and status 2, Ctrl-C status 130."""
+    """Run a command; bad input and lack of memory become one line on standard error and status 2, Ctrl-C status 130."""
     try:
         return command(arguments)
     except InputError as error:
         _print_error(error)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        # training names its own remedy before this
+        reason = str(error).partition("\n")[0] or "Python found none"
+        less = "end other programs, or do less at a time (classifier train --batch, eval --batch-size)"
+        _print_error(InputError(f"out of memory ({reason}); {less}"))
         return 2
     except BrokenPipeError:
         # whoever read our output has seen enough; the interpreter must not complain when it flushes at exit

@@ -20,5 +20,23 @@ class InputError(ValueError):
         )
 
 
+_NO_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "bad_alloc",  # C++'s own, which torch hands on as a RuntimeError
+    "ALLOC_FAILED",  # cuBLAS, cuDNN 8
+    "ALLOCATION_FAILED",  # cuDNN 9
+)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error of Python, torch or a CUDA library says that there was no memory."""
+    # torch.OutOfMemoryError is a RuntimeError with one of these texts; torch itself need not be imported here
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
+    )
+
+
 class LostProcessError(InputError):
     """Another process of the run is gone; what it said is the reason."""

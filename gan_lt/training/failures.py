@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 
 from gan_lt.config import TrainConfig, validate
-from gan_lt.errors import InputError
+from gan_lt.errors import InputError, lacks_memory
 from gan_lt.training.checkpoint import list_checkpoints
 from gan_lt.training.distributed import check_batch
 from gan_lt.training.guard import StepGuard
@@ -30,8 +29,8 @@ def memory_for_networks(run: Path) -> Iterator[None]:
     """Out of memory while networks are built or loaded becomes one line."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _lacks_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
             raise
         if list_checkpoints(run / "checkpoints"):
             remedy = f"the last checkpoint is kept: free memory on the device, then --resume {run}"
@@ -45,8 +44,8 @@ def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
     """Out of memory in a step becomes one line with the setting that lowers what it needs."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _lacks_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
             raise
         images = config.training.round
         smaller = next((n for n in range(images // 2, 1, -1) if _holds(config, n)), None)
@@ -59,22 +58,6 @@ def enough_memory(config: TrainConfig, run: Path) -> Iterator[None]:
         raise OutOfMemoryError(
             f"{run}: out of memory with {images} images at a time{kept}: {remedy}"
         ) from error
-
-
-_NO_MEMORY = (
-    "not enough memory",
-    "can't allocate memory",
-    "out of memory",
-    "bad_alloc",  # C++'s own, which torch hands on as a RuntimeError
-    "ALLOC_FAILED",  # cuBLAS, cuDNN 8
-    "ALLOCATION_FAILED",  # cuDNN 9
-)
-
-
-def _lacks_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        text in str(error) for text in _NO_MEMORY
-    )
 
 
 def _holds(config: TrainConfig, micro_batch: int) -> bool:

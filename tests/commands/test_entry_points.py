@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from gan_lt.cli import main
 from gan_lt.commands import run_command, train_command
@@ -40,6 +41,35 @@ def test_interrupted_command_has_its_own_status(capsys: pytest.CaptureFixture[st
     assert run_command(interrupted, []) == 130
     assert run_command(wrong, []) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "error: x: is wrong"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:137] DefaultCPUAllocator: not enough memory: you tried\nmore"
+        ),
+        RuntimeError("cuda_ops: not enough memory for 64 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_lack_of_memory_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def greedy(_: Any) -> int:
+        raise error
+
+    assert run_command(greedy, []) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out of memory (")
+    assert "eval --batch-size" in line
+
+
+def test_other_errors_of_the_program_are_not_hidden() -> None:
+    def wrong(_: Any) -> int:
+        raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        run_command(wrong, [])
 
 
 def test_script_prints_one_line_and_exits_with_2(tmp_path: Path) -> None:
