@@ -2,7 +2,7 @@
 
 float32 tensors in channels_last on a CPU go through Winograd's minimal filtering (Lavin and Gray, CVPR 2016), in the gradients
 of every order too. The error is then 1e-6 to 2e-6 of the output's root mean square instead of 2e-7, and values that are not
-finite reach whole tiles of outputs (4x4, or 9x9 by conv3x3_up), not the pixels around them alone. Everything else is given to
+finite reach tiles of outputs (4x4, or up to 9x9 by conv3x3_up), not the pixels around them alone. Everything else is given to
 PyTorch.
 """
 
