@@ -40,7 +40,7 @@ def _grouped_forward(
     if self.up == 2:
         x = upfirdn2d(x, self.resample_filter, padding=1, gain=4.0)
     if noise_mode == "random":
-        x = x + torch.randn(n, 1, size, size) * self.noise_strength
+        x = x + torch.randn(n, 1, size, size, dtype=x.dtype, device=x.device) * self.noise_strength
     elif noise_mode == "const":
         x = x + self.noise_const * self.noise_strength
     clamp = None if self.conv_clamp is None else self.conv_clamp * gain

@@ -2,7 +2,8 @@
 
 float32 tensors in channels_last on a CPU go through Winograd's minimal filtering (Lavin and Gray, CVPR 2016), in the gradients
 of every order too. The error is then 1e-6 to 2e-6 of the output's root mean square instead of 2e-7, and values that are not
-finite reach their whole 4x4 tile of outputs. Everything else is given to PyTorch.
+finite reach tiles of outputs (4x4, or up to 9x9 by conv3x3_up), not the pixels around them alone. Everything else is given to
+PyTorch.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ _FEWEST_CHANNELS = 8
 """Below that, transforming the tiles costs more than the multiplications that it saves (measured)."""
 
 
-def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
-    """3x3 convolution with padding 1, as `F.conv2d(x, weight, padding=1)`; a quarter of the multiplications.
+def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """3x3 convolution with padding 1, as `F.conv2d(x, weight, bias, padding=1)`; a quarter of the multiplications.
 
     Args:
-        x: [N, I, H, W]. weight: [O, I, 3, 3], of the same dtype and device.
+        x: [N, I, H, W]. weight: [O, I, 3, 3]. bias: [O] or None. All of the same dtype and device.
 
     Returns:
         [N, O, H, W], in channels_last where x is.
@@ -32,8 +33,9 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     """
     _check("conv3x3", "[O, I, 3, 3]", x, weight, 1)
     if _native(x) and _suits(x, weight, x.shape[2], x.shape[3], fewest_tiles=12):
-        return native_conv3x3(x, weight, False, False)  # type: ignore[no-any-return]
-    return F.conv2d(x, weight, padding=1)
+        y: Tensor = native_conv3x3(x, weight, False, False)
+        return y if bias is None else y + bias[:, None, None]
+    return F.conv2d(x, weight, bias, padding=1)
 
 
 def conv3x3_down(x: Tensor, weight: Tensor) -> Tensor:

@@ -20,8 +20,7 @@ class Conv3x3(nn.Conv2d):
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        y = conv3x3(x, weight)
-        return y if bias is None else y + bias[:, None, None]
+        return conv3x3(x, weight, bias)
 
 
 __all__ = ["Conv3x3"]

@@ -96,3 +96,7 @@ def test_the_usual_way_computes_the_same() -> None:
     with use_backend("reference"):
         torch.testing.assert_close(G(z, y, noise_mode="const"), expected, rtol=1e-4, atol=1e-4)
         assert not torch.equal(G(z, y, noise_mode="random"), G(z, y, noise_mode="none"))
+        elsewhere = G.to("meta")(
+            z.to("meta"), y.to("meta"), noise_mode="random"
+        )  # noise stands where the images do
+    assert elsewhere.shape == expected.shape

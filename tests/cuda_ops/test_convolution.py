@@ -255,6 +255,15 @@ def test_operators_called_directly_refuse_what_they_would_misread():
             call()
 
 
+@pytest.mark.parametrize(("strided", "channels", "size"), [(False, 14_600, 4), (True, 6_480, 9)])
+def test_gradients_of_more_channels_than_a_block_has_room_for(strided, channels, size):
+    generator = torch.Generator().manual_seed(10)
+    x, dy = images(generator, 1, channels, size, size), images(generator, 1, 8, 4, 4)
+    stride = {"stride": 2} if strided else {"padding": 1}
+    exact = torch.nn.grad.conv2d_weight(x.double(), (8, channels, 3, 3), dy.double(), **stride)
+    assert_near(ops.conv3x3_weight(x, dy, strided), exact, 5e-5)
+
+
 def test_empty_images_and_channels():
     weight = torch.randn(16, 16, 3, 3)
     assert ops.conv3x3(torch.zeros(0, 16, 4, 4), weight, False, False).shape == (0, 16, 4, 4)

@@ -152,7 +152,8 @@ struct Tiles {
     return n > half ? half : n;
   }
   int64_t gradient_block(int64_t values) const {
-    const int64_t n = round_up(kGradientBlockValues / values, 8);
+    const int64_t fitting = kGradientBlockValues / values;
+    const int64_t n = round_up(fitting ? fitting : 1, 8);  // some, of however many channels
     return n > count ? count : n;
   }
 
