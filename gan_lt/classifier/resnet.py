@@ -10,12 +10,18 @@ from cuda_ops import bias_act
 from gan_lt.models.convolution import Conv3x3
 
 
+def frozen(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
+    """Whether a convolution and its norm are fixed, as in a classifier that only judges; others keep to their modules' calls,
+    which hooks may watch."""
+    return not norm.training and not conv.weight.requires_grad
+
+
 def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> tuple[Tensor, Tensor]:
-    """A convolution without bias and its batch norm with fixed statistics: the norm scales the weights.
+    """A convolution without bias and its frozen batch norm: the norm scales the weights.
 
     Returns:
         What the convolution gives, [N, C, H, W], and the bias [C] that is to be added to it. Added in one pass with a ReLU or a
-        shortcut, it leaves of a frozen classifier little but its convolutions.
+        shortcut, it leaves of the classifier little but its convolutions.
     """
     assert norm.running_mean is not None  # noqa: S101  for the type checker: nobody turned them off
     assert norm.running_var is not None  # noqa: S101
@@ -26,7 +32,7 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> tuple[Tensor, Te
 
 def normalized_relu(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """ReLU of batch norm of a convolution without bias."""
-    if norm.training:
+    if not frozen(conv, norm):
         return F.relu(norm(conv(x)), inplace=True)
     y, bias = folded(conv, norm, x)
     return bias_act(y, bias, act="relu", gain=1.0)
@@ -53,7 +59,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = normalized_relu(self.conv1, self.bn1, x)
-        if self.bn2.training:
+        if not frozen(self.conv2, self.bn2):
             return F.relu(self._shortcut(x) + self.bn2(self.conv2(y)), inplace=True)
         y, bias = folded(self.conv2, self.bn2, y)
         return bias_act(self._shortcut(x) + y, bias, act="relu", gain=1.0)

@@ -24,14 +24,14 @@ def one_by_one(network: CifarResNet, images: torch.Tensor) -> torch.Tensor:
     return x.mean(dim=(2, 3))
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("training", "frozen"), [(False, False), (False, True), (True, False)])
 @pytest.mark.parametrize(
     ("dtype", "layout", "tolerance"),
     # in float32 some values near zero fall on the other side of a ReLU
     [(torch.float64, torch.contiguous_format, 1e-10), (torch.float32, torch.channels_last, 2e-3)],
 )
 def test_features_and_gradients(
-    dtype: torch.dtype, layout: torch.memory_format, tolerance: float, training: bool
+    dtype: torch.dtype, layout: torch.memory_format, tolerance: float, training: bool, frozen: bool
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     network = CifarResNet(depth=14)
@@ -47,10 +47,15 @@ def test_features_and_gradients(
                 tensor.data = torch.rand(tensor.shape, generator=generator) + low
     network.train(training).to(dtype)
     images = torch.randn(16, 3, 16, 16, generator=generator).to(dtype).contiguous(memory_format=layout)
-    leaves = [images.requires_grad_(), *network.parameters()]
+    leaves = [images.requires_grad_(), *(() if frozen else network.parameters())]
+    if frozen:
+        network.requires_grad_(False)
+    seen: list[nn.Module] = []
+    network.bn.register_forward_hook(lambda module, *_: seen.append(module))
     found = []
     for features in (network, lambda x: one_by_one(network, x)):
         value = features(images)
         found.append([value, *torch.autograd.grad(value.square().sum(), leaves)])
+    assert len(seen) == (1 if frozen else 2)  # by the network, if it calls its modules, and one by one
     for actual, expected in zip(*found, strict=True):
-        assert float((actual - expected).norm()) <= tolerance * float(expected.norm())
+        assert float((actual - expected).detach().norm()) <= tolerance * float(expected.detach().norm())
