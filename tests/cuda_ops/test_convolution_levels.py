@@ -38,8 +38,13 @@ def compiled(folder: Path, level: str, flags: list[str]) -> Path:
     return library
 
 
-WIDE = ["-DGAN_LT_LANES=16", "-DGAN_LT_ROWS=12", "-Wno-psabi"]  # AVX-512's shapes in AVX2's instructions
-NEON = ["-DGAN_LT_LANES=4", "-DGAN_LT_ROWS=12"]
+WIDE = [
+    "-O1",
+    "-DGAN_LT_LANES=16",
+    "-DGAN_LT_ROWS=12",
+    "-Wno-psabi",
+]  # AVX-512's shapes in AVX2's instructions
+NEON = ["-O1", "-DGAN_LT_LANES=4", "-DGAN_LT_ROWS=12"]
 
 
 @pytest.mark.parametrize(

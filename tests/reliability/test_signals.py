@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 TINY = [*TINY_NETWORKS, "training.tick_kimg=0.024", "training.checkpoint_ticks=1"]
 # the fifth step, behind the first checkpoint, takes so long that only a second signal can end it
 SLOW_STEP = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a script inherit that it is ignored
 from pathlib import Path
 from gan_lt.commands import run_command, train_command
 from gan_lt.training import loop
