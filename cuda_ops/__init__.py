@@ -5,6 +5,7 @@ from cuda_ops.backend import backend_info, use_backend
 from cuda_ops.convolution import conv3x3, conv3x3_down, conv3x3_up
 from cuda_ops.epilogue import modulated_epilogue
 from cuda_ops.resample import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+from cuda_ops.residual import residual_block
 
 __all__ = [
     "backend_info",
@@ -15,6 +16,7 @@ __all__ = [
     "downsample2d",
     "filter2d",
     "modulated_epilogue",
+    "residual_block",
     "setup_filter",
     "upfirdn2d",
     "upsample2d",

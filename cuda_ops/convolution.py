@@ -32,34 +32,38 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ValueError: other shapes.
     """
     _check("conv3x3", "[O, I, 3, 3]", x, weight, 1)
-    if _native(x) and _suits(x, weight, x.shape[2], x.shape[3], fewest_tiles=12):
+    if serves(x, weight):
         y: Tensor = native_conv3x3(x, weight, False, False)
         return y if bias is None else y + bias[:, None, None]
     return F.conv2d(x, weight, bias, padding=1)
 
 
-def conv3x3_down(x: Tensor, weight: Tensor) -> Tensor:
-    """3x3 convolution with stride 2 and no padding, as `F.conv2d(x, weight, stride=2)`; 9/16 of the multiplications.
+def conv3x3_down(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
+    """3x3 convolution with stride 2, as `F.conv2d(x, weight, stride=2, padding=padding)`; 9/16 of the multiplications.
 
     Args:
-        x: [N, I, 2H + 1, 2W + 1]; with other sizes it is PyTorch's. weight: [O, I, 3, 3], of the same dtype and device.
+        x: [N, I, 2H + 1, 2W + 1]; without padding, with other sizes it is PyTorch's. weight: [O, I, 3, 3], of the same dtype
+            and device. padding: 0, or 1 for x of any size.
 
     Returns:
         [N, O, H, W], in channels_last where x is.
 
     Raises:
-        ValueError: other shapes.
+        ValueError: other shapes, another padding.
     """
     _check("conv3x3_down", "[O, I, 3, 3]", x, weight, 1)
-    height, width = (x.shape[2] - 1) // 2, (x.shape[3] - 1) // 2
+    if padding not in (0, 1):
+        raise ValueError(f"conv3x3_down: padding={padding} must be 0 or 1")
+    height, width = ((n + 2 * padding - 1) // 2 for n in x.shape[2:])
     if (
         _native(x)
-        and x.shape[2] % 2
-        and x.shape[3] % 2
+        and (padding or (x.shape[2] % 2 and x.shape[3] % 2))
         and _suits(x, weight, height, width, _strided(weight))
     ):
+        if padding:  # as much as the outputs read
+            x = F.pad(x, [1, 2 * width - x.shape[3], 1, 2 * height - x.shape[2]])
         return native_conv3x3(x, weight, True, False)  # type: ignore[no-any-return]
-    return F.conv2d(x, weight, stride=2)
+    return F.conv2d(x, weight, stride=2, padding=padding)
 
 
 def conv3x3_up(x: Tensor, weight: Tensor) -> Tensor:
@@ -79,6 +83,11 @@ def conv3x3_up(x: Tensor, weight: Tensor) -> Tensor:
     if _native(x) and _suits(x, weight, x.shape[2], x.shape[3], _strided(weight)):
         return native_conv3x3(x, weight, True, True)  # type: ignore[no-any-return]
     return F.conv_transpose2d(x, weight, stride=2)
+
+
+def serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether conv3x3 goes to the kernels with x [N, I, H, W] and weight [O, I, 3, 3]."""
+    return _native(x) and _suits(x, weight, x.shape[2], x.shape[3], fewest_tiles=12)
 
 
 def _check(name: str, form: str, x: Tensor, weight: Tensor, dim: int) -> None:

@@ -39,6 +39,10 @@ SCHEMAS = {
     ),
     # stride 1 and padding 1, or strided: 2 and none; transposed: the adjoint, from the weight's channels 0 to those of 1
     "conv3x3": "(Tensor x, Tensor weight, bool strided, bool transposed) -> Tensor",
+    # stride 1: plus bias and shortcut, then 0 where mask <= 0, then ReLU; for functions with derivatives of their own
+    "conv3x3_finished": (
+        "(Tensor x, Tensor weight, bool transposed, Tensor? bias, Tensor? shortcut, Tensor? mask, bool relu) -> Tensor"
+    ),
     "conv3x3_weight": "(Tensor x, Tensor dy, bool strided) -> Tensor",
 }
 
@@ -155,6 +159,12 @@ def _(x: Tensor, weight: Tensor, strided: bool, transposed: bool) -> Tensor:
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
+@torch.library.register_fake(f"{NAMESPACE}::conv3x3_finished", lib=library)  # type: ignore[untyped-decorator]
+def _(x: Tensor, weight: Tensor, transposed: bool, *_: Tensor | bool | None) -> Tensor:
+    shape = (x.shape[0], weight.shape[1 if transposed else 0], *x.shape[2:])
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
 @torch.library.register_fake(f"{NAMESPACE}::conv3x3_weight", lib=library)  # type: ignore[untyped-decorator]
 def _(x: Tensor, dy: Tensor, strided: bool) -> Tensor:
     shape = (dy.shape[1], x.shape[1], 3, 3)
@@ -183,6 +193,7 @@ bias_act_grad2 = run("bias_act_grad2")
 modulated_epilogue = run("modulated_epilogue")
 modulated_epilogue_grad = run("modulated_epilogue_grad")
 conv3x3 = run("conv3x3")
+conv3x3_finished = run("conv3x3_finished")
 conv3x3_weight = run("conv3x3_weight")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cuda_ops import bias_act
+from cuda_ops import bias_act, conv3x3, residual_block
 from gan_lt.models.convolution import Conv3x3
 
 
@@ -16,26 +18,22 @@ def frozen(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
     return not norm.training and not conv.weight.requires_grad
 
 
-def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> tuple[Tensor, Tensor]:
-    """A convolution without bias and its frozen batch norm: the norm scales the weights.
-
-    Returns:
-        What the convolution gives, [N, C, H, W], and the bias [C] that is to be added to it. Added in one pass with a ReLU or a
-        shortcut, it leaves of the classifier little but its convolutions.
-    """
+def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """A convolution without bias and its frozen batch norm as one: weight [O, I, 3, 3] and bias [O]. Added in one pass with a
+    ReLU or a shortcut, the bias leaves of the classifier little but its convolutions."""
     assert norm.running_mean is not None  # noqa: S101  for the type checker: nobody turned them off
     assert norm.running_var is not None  # noqa: S101
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     bias = torch.addcmul(norm.bias, norm.running_mean, scale, value=-1)
-    return conv._conv_forward(x, conv.weight * scale[:, None, None, None], None), bias
+    return conv.weight * scale.view(-1, 1, 1, 1), bias
 
 
 def normalized_relu(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """ReLU of batch norm of a convolution without bias."""
     if not frozen(conv, norm):
         return F.relu(norm(conv(x)), inplace=True)
-    y, bias = folded(conv, norm, x)
-    return bias_act(y, bias, act="relu", gain=1.0)
+    weight, bias = folded(conv, norm)
+    return bias_act(conv._conv_forward(x, weight, None), bias, act="relu", gain=1.0)
 
 
 class BasicBlock(nn.Module):
@@ -45,24 +43,23 @@ class BasicBlock(nn.Module):
         inputs, outputs: channels. stride: of the first convolution and the shortcut.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: Literal[1, 2]) -> None:
         super().__init__()
-        self.conv1 = (
-            Conv3x3(inputs, outputs, bias=False)
-            if stride == 1
-            else nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        )
+        self.conv1 = Conv3x3(inputs, outputs, bias=False, stride=stride)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = Conv3x3(outputs, outputs, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.stride, self.new_channels = stride, outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
+        fixed = frozen(self.conv1, self.bn1) and frozen(self.conv2, self.bn2)
+        if fixed and self.stride == 1 and not self.new_channels:
+            return residual_block(x, *folded(self.conv1, self.bn1), *folded(self.conv2, self.bn2))
         y = normalized_relu(self.conv1, self.bn1, x)
         if not frozen(self.conv2, self.bn2):
             return F.relu(self._shortcut(x) + self.bn2(self.conv2(y)), inplace=True)
-        y, bias = folded(self.conv2, self.bn2, y)
-        return bias_act(self._shortcut(x) + y, bias, act="relu", gain=1.0)
+        weight, bias = folded(self.conv2, self.bn2)
+        return bias_act(self._shortcut(x) + conv3x3(y, weight), bias, act="relu", gain=1.0)
 
     def _shortcut(self, x: Tensor) -> Tensor:
         if self.stride > 1 or self.new_channels:

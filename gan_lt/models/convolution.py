@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from cuda_ops import conv3x3
+from cuda_ops import conv3x3, conv3x3_down
 
 
 class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution with padding 1 and stride 1, with the parameters of `nn.Conv2d`.
+    """A 3x3 convolution with padding 1, with the parameters of `nn.Conv2d`.
 
     Args:
-        in_channels, out_channels, bias: as there.
+        in_channels, out_channels, bias: as there. stride: 1 or 2.
 
-    Shapes: [N, in, H, W] -> [N, out, H, W].
+    Shapes: [N, in, H, W] -> [N, out, H, W], or with stride 2 half of them, rounded up.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
+    def __init__(
+        self, in_channels: int, out_channels: int, bias: bool = True, stride: Literal[1, 2] = 1
+    ) -> None:
+        super().__init__(in_channels, out_channels, 3, stride, padding=1, bias=bias)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return conv3x3(x, weight, bias)
+        if self.stride[0] == 1:
+            return conv3x3(x, weight, bias)
+        y = conv3x3_down(x, weight, padding=1)
+        return y if bias is None else y + bias[:, None, None]
 
 
 __all__ = ["Conv3x3"]

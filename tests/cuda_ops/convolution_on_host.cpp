@@ -33,3 +33,15 @@ extern "C" void both(const float* x, const float* weight, float* y, float* d_x, 
   a.x = y, a.y = d_x, a.in = out, a.out = in, a.transposed = true;
   (strided ? convolution_up : convolution)(a);
 }
+
+// y = relu(where(mask > 0, convolution + bias + shortcut, 0)).
+extern "C" void finished(const float* x, const float* weight, const float* bias, const float* shortcut, const float* mask,
+                         float* y, int64_t samples, int64_t height, int64_t width, int64_t in, int64_t out) {
+  gan_lt::ConvolutionArgs a{};
+  a.parallel = in_order;
+  a.x = x, a.weight = weight, a.y = y;
+  a.samples = samples, a.height = height, a.width = width, a.in = in, a.out = out;
+  a.weight_out = in * 9, a.weight_in = 9, a.weight_y = 3, a.weight_x = 1;
+  a.bias = bias, a.shortcut = shortcut, a.mask = mask, a.relu = true;
+  gan_lt::native::convolution(a);
+}

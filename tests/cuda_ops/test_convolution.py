@@ -228,6 +228,28 @@ def test_even_sizes_are_left_to_pytorch():
     assert not calls(conv3x3_down, x, weight)
 
 
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (15, 18), (20, 13), (5, 5)])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_strided_with_padding(height, width, channels_last):
+    generator = torch.Generator().manual_seed(9)
+    x = images(generator, 40, 16, height, width, channels_last=channels_last)
+    weight = torch.randn(24, 16, 3, 3, generator=generator)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        y = conv3x3_down(x, weight, padding=1)
+    assert any(event.key == "cuda_ops::conv3x3" for event in profile.key_averages()) == channels_last
+    exact = F.conv2d(x.double(), weight.double(), stride=2, padding=1)
+    assert_near(y, exact)
+    leaves = x.requires_grad_(), weight.requires_grad_()
+    dy = torch.randn(exact.shape, generator=generator)
+    actual = torch.autograd.grad(conv3x3_down(*leaves, padding=1), leaves, dy)
+    double = tuple(t.double() for t in leaves)
+    expected = torch.autograd.grad(F.conv2d(*double, stride=2, padding=1), leaves, dy.double())
+    for a, e in zip(actual, expected, strict=True):
+        assert_near(a, e, 5e-5)
+    with pytest.raises(ValueError, match="padding=2 must be 0 or 1"):
+        conv3x3_down(x, weight, padding=2)
+
+
 def test_other_shapes_are_refused():
     x, weight = torch.zeros(2, 16, 9, 9), torch.zeros(16, 16, 3, 3)
     for function, form in ((conv3x3, "O, I"), (conv3x3_down, "O, I"), (conv3x3_up, "I, O")):
@@ -249,6 +271,12 @@ def test_operators_called_directly_refuse_what_they_would_misread():
         lambda: ops.conv3x3_weight(x, x[:1], False),
         lambda: ops.conv3x3_weight(x, x, True),
         lambda: ops.conv3x3_weight(x, x.double(), False),
+        lambda: ops.conv3x3_finished(x[:, :0], weight[:, :0], False, None, None, None, True),
+        lambda: ops.conv3x3_finished(x, weight, False, torch.zeros(1), None, None, True),
+        lambda: ops.conv3x3_finished(x, weight, False, torch.zeros(8, 1), None, None, True),
+        lambda: ops.conv3x3_finished(x, weight, False, None, x, None, True),
+        lambda: ops.conv3x3_finished(x, weight, False, None, None, x[:, :8, :8], True),
+        lambda: ops.conv3x3_finished(x, weight, False, None, x[:, :8].double(), None, True),
     ]
     for call in bad:
         with pytest.raises(RuntimeError):

@@ -58,9 +58,10 @@ def test_the_loops(tmp_path, level, flags):
     needed = {"x86-64-v3": ["avx2", "fma"], "x86-64-v4": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
     if not all(f" {name} " in features for name in needed.get(level, [])):
         pytest.skip(f"compiles; this CPU can't run {level}")
-    both = ctypes.CDLL(str(library)).both
+    both, finished = (getattr(ctypes.CDLL(str(library)), name) for name in ("both", "finished"))
     both.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_bool] + [ctypes.c_int64] * 5
-    both.restype = None
+    finished.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 5
+    both.restype = finished.restype = None
     generator = torch.Generator().manual_seed(0)
     for n, channels, out, height, width in ((2, 16, 16, 8, 8), (3, 21, 37, 9, 6), (1, 3, 5, 4, 17)):
         for strided in (False, True):
@@ -81,3 +82,11 @@ def test_the_loops(tmp_path, level, flags):
             for ours, theirs in zip(actual, (exact.detach(), *gradients), strict=True):
                 error = float((ours.double() - theirs).abs().max())
                 assert error < 5e-5 * float(theirs.square().mean().sqrt())
+        y, shortcut, mask = torch.randn(3, n, height, width, out, generator=generator)
+        bias = torch.randn(out, generator=generator)
+        x = torch.randn(n, height, width, channels, generator=generator)
+        pointers = (t.data_ptr() for t in (x, weight, bias, shortcut, mask, y))
+        finished(*pointers, n, height, width, channels, out)
+        plain = F.conv2d(x.permute(0, 3, 1, 2).double(), weight.double(), bias.double(), padding=1)
+        exact = (plain.permute(0, 2, 3, 1) + shortcut).relu() * (mask > 0)
+        assert float((y - exact).abs().max()) < 5e-5 * float(exact.square().mean().sqrt())

@@ -98,6 +98,10 @@ struct ConvolutionArgs {
   float* y;
   const float* dy;
   float* d_weight;
+  // Stride 1 alone: y = (convolution + bias [out] + shortcut), 0 where mask <= 0 or, with relu, where it is negative. shortcut
+  // and mask are like y; each may be null.
+  const float *bias, *shortcut, *mask;
+  bool relu;
 };
 
 struct Kernels {

@@ -320,7 +320,13 @@ static ConvolutionArgs convolution_args(const Tensor& x, bool x_is_larger, int64
   return a;
 }
 
-static Tensor conv3x3(const Tensor& x, const Tensor& weight, bool strided, bool transposed) {
+// What follows a convolution; null where nothing does.
+struct Finish {
+  const float *bias, *shortcut, *mask;
+  bool relu;
+};
+
+static Tensor convolve(const Tensor& x, const Tensor& weight, bool strided, bool transposed, const Finish& finish) {
   check_convolution(x, weight);
   STD_TORCH_CHECK(weight.size(2) == 3 && weight.size(3) == 3 && weight.size(transposed ? 0 : 1) == x.size(1),
                   "cuda_ops: the weight of a 3x3 convolution does not fit the images");
@@ -337,9 +343,36 @@ static Tensor conv3x3(const Tensor& x, const Tensor& weight, bool strided, bool 
   a.weight_out = stride[0], a.weight_in = stride[1], a.weight_y = stride[2], a.weight_x = stride[3];
   a.transposed = transposed;
   a.y = static_cast<float*>(y.data_ptr());
+  a.bias = finish.bias, a.shortcut = finish.shortcut, a.mask = finish.mask, a.relu = finish.relu;
   const Kernels& k = kernels();
   (up ? k.convolution_up : down ? k.convolution_down : k.convolution)(a);
   return y;
+}
+
+static Tensor conv3x3(const Tensor& x, const Tensor& weight, bool strided, bool transposed) {
+  return convolve(x, weight, strided, transposed, {});
+}
+
+// A tensor of the shape of a convolution's output, dense in channels_last.
+static MaybeTensor like_output(const MaybeTensor& t, const Tensor& x, int64_t out) {
+  if (!t) return t;
+  check_convolution(x, *t);
+  STD_TORCH_CHECK(t->size(0) == x.size(0) && t->size(1) == out && t->size(2) == x.size(2) && t->size(3) == x.size(3),
+                  "cuda_ops: the shortcut or mask of a 3x3 convolution does not fit its output");
+  return in_format(*t, true);
+}
+
+static Tensor conv3x3_finished(const Tensor& x, const Tensor& weight, bool transposed, const MaybeTensor& bias,
+                               const MaybeTensor& shortcut, const MaybeTensor& mask, bool relu) {
+  check_convolution(x, weight);
+  STD_TORCH_CHECK(x.size(1) > 0, "cuda_ops: a finished 3x3 convolution takes images with channels");
+  const int64_t out = weight.size(transposed ? 1 : 0);
+  STD_TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == out),
+                  "cuda_ops: the bias of a 3x3 convolution does not fit its weight");
+  const Parameter dense_bias(bias, x);
+  const MaybeTensor dense_shortcut = like_output(shortcut, x, out), dense_mask = like_output(mask, x, out);
+  const auto data = [](const MaybeTensor& t) { return t ? static_cast<const float*>(t->data_ptr()) : nullptr; };
+  return convolve(x, weight, false, transposed, {data(dense_bias.tensor), data(dense_shortcut), data(dense_mask), relu});
 }
 
 static Tensor conv3x3_weight(const Tensor& x, const Tensor& dy, bool strided) {
@@ -378,6 +411,7 @@ STABLE_TORCH_LIBRARY_IMPL(cuda_ops, CPU, library) {
   library.impl("upfirdn2d", TORCH_BOX(&gan_lt::upfirdn2d));
   library.impl("resize_planes", TORCH_BOX(&gan_lt::resize_planes));
   library.impl("conv3x3", TORCH_BOX(&gan_lt::conv3x3));
+  library.impl("conv3x3_finished", TORCH_BOX(&gan_lt::conv3x3_finished));
   library.impl("conv3x3_weight", TORCH_BOX(&gan_lt::conv3x3_weight));
   library.impl("bias_act", TORCH_BOX(&gan_lt::bias_act));
   library.impl("bias_act_grad", TORCH_BOX(&gan_lt::bias_act_grad));

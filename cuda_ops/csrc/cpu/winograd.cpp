@@ -32,18 +32,48 @@ static void pack_weights(const ConvolutionArgs& a, int64_t panel, int64_t in, fl
   }
 }
 
-// A^T m A of one tile: points m[p * pitch] to at most 4x4 pixels of y, the first `count` channels of a vector.
-static inline void transform_output(const float* m, int64_t pitch, float* y, int64_t column, int64_t line, int64_t rows,
-                                    int64_t columns, int64_t count) {
+// What follows a convolution, for `n` pixels of a row from `at` on in y; `count` of each vector's channels are there.
+static inline void finish(const ConvolutionArgs& a, Vec* v, int n, int64_t at, int64_t channel, int64_t count) {
+  const Vec zero = {};
+  if (a.bias) {
+    const Vec bias = load_lanes(a.bias + channel, count);
+#pragma GCC unroll 4
+    for (int j = 0; j < n; j++) v[j] += bias;
+  }
+  if (a.shortcut)
+#pragma GCC unroll 4
+    for (int j = 0; j < n; j++) v[j] += load_lanes(a.shortcut + at + j * a.out, count);
+  if (a.mask)
+#pragma GCC unroll 4
+    for (int j = 0; j < n; j++) v[j] = load_lanes(a.mask + at + j * a.out, count) <= zero ? zero : v[j];
+  if (a.relu)
+#pragma GCC unroll 4
+    for (int j = 0; j < n; j++) v[j] = v[j] < zero ? zero : v[j];  // keeps NaN
+}
+
+// A^T m A of one tile: points m[p * pitch] to at most 4x4 pixels of y, the channels from `channel` on of one vector.
+static inline void transform_output(const float* m, int64_t pitch, const ConvolutionArgs& a, const Tiles::Place& place,
+                                    int64_t channel) {
   Vec points[kPatch], half[kTile * kPatch], out[kTile];
   for (int j = 0; j < kPatch; j++) {
 #pragma GCC unroll 6
     for (int i = 0; i < kPatch; i++) points[i] = load_vec(m + (i * kPatch + j) * pitch);
     to_outputs(points, 1, half + j, kPatch);
   }
-  for (int i = 0; i < kTile && i < rows; i++) {
+  const int64_t line = a.width * a.out, count = a.out - channel;
+  const int64_t rows = a.height - place.y, columns = a.width - place.x;
+  int64_t at = ((place.sample * a.height + place.y) * a.width + place.x) * a.out + channel;
+  for (int i = 0; i < kTile && i < rows; i++, at += line) {
     to_outputs(half + i * kPatch, 1, out, 1);
-    for (int j = 0; j < kTile && j < columns; j++) store_lanes(y + i * line + j * column, out[j], count);
+    if (columns >= kTile && count >= kLanes) {  // the compiler knows how many
+      finish(a, out, kTile, at, channel, kLanes);
+#pragma GCC unroll 4
+      for (int j = 0; j < kTile; j++) store_vec(a.y + at + j * a.out, out[j]);
+    } else {
+      const int n = columns < kTile ? int(columns) : kTile;
+      finish(a, out, n, at, channel, count);
+      for (int j = 0; j < n; j++) store_lanes(a.y + at + j * a.out, out[j], count);
+    }
   }
 }
 
@@ -59,8 +89,8 @@ static void convolve(const ConvolutionArgs& a) {
   const int64_t block = tiles.block(kPoints * in);
   const int64_t pitch = block * in + kLanes, product_pitch = block * kWidth + kLanes;  // not all points in one set
   parallel(a.parallel, (tiles.count + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
-    const Memory<float> points(kPoints * pitch, kZeros), products(kPoints * product_pitch);
-    const Memory<float> zeros(in, kZeros), buffer(kPoints * in);
+    const Memory<float> points(kPoints * pitch), products(kPoints * product_pitch);
+    const Memory<float> zeros(kPatch * in, kZeros), buffer(kPoints * in);
     for (int64_t b = begin; b < end; b++) {
       const int64_t first = b * block, n = tiles.count - first < block ? tiles.count - first : block;
       for (int64_t t = 0; t < n; t++) {
@@ -68,6 +98,7 @@ static void convolve(const ConvolutionArgs& a) {
         const float* image = a.x + at.sample * a.height * a.width * a.in;
         transform_input({image, tiles, a.in, at.y - 1, at.x - 1, zeros, buffer}, in, points + t * in, pitch);
       }
+      for (int p = 0; p < kPoints; p++) clear_last_rows(points + p * pitch, n, in);
       for (int64_t panel = 0; panel < panels; panel++) {
         for (int64_t p = 0; p < kPoints; p++)
           for (int64_t t = 0; t < n; t += kRows)
@@ -76,13 +107,8 @@ static void convolve(const ConvolutionArgs& a) {
                                      products + p * product_pitch + t * kWidth);
         for (int64_t t = 0; t < n; t++) {
           const Tiles::Place at = tiles[first + t];
-          for (int q = 0; q < COLUMNS; q++) {
-            const int64_t k = panel * kWidth + q * kLanes, left = a.out - k;
-            if (left <= 0) break;
-            float* y = a.y + ((at.sample * a.height + at.y) * a.width + at.x) * a.out + k;
-            transform_output(products + t * kWidth + q * kLanes, product_pitch, y, a.out, a.width * a.out,
-                             a.height - at.y, a.width - at.x, left);
-          }
+          for (int q = 0; q < COLUMNS && panel * kWidth + q * kLanes < a.out; q++)
+            transform_output(products + t * kWidth + q * kLanes, product_pitch, a, at, panel * kWidth + q * kLanes);
         }
       }
     }

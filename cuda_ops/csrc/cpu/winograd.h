@@ -29,7 +29,7 @@ static constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 
 // Values at all points that a block of tiles holds, in a thread's second-level cache, or for gradients in the shared one
 // (measured), and the fewest tiles for which reading the weights again pays.
-static constexpr int64_t kBlockValues = 48 * 1024, kGradientBlockValues = 512 * 1024, kFewestTiles = 24;
+static constexpr int64_t kBlockValues = 24 * 1024, kGradientBlockValues = 512 * 1024, kFewestTiles = 24;
 
 static inline Vec load_vec(const float* p) {
   Vec v;
@@ -38,7 +38,13 @@ static inline Vec load_vec(const float* p) {
 }
 static inline void store_vec(float* p, const Vec& v) { memcpy(p, &v, sizeof v); }
 
-// The first n of the lanes, or all.
+// The first n of the lanes, or all; the others are zeros.
+static inline Vec load_lanes(const float* p, int64_t n) {
+  if (n >= kLanes) return load_vec(p);
+  Vec v = {};
+  memcpy(&v, p, size_t(n) * sizeof(float));
+  return v;
+}
 static inline void store_lanes(float* p, const Vec& v, int64_t n) {
   if (n >= kLanes)
     store_vec(p, v);
@@ -166,38 +172,56 @@ struct Tiles {
   }
 };
 
-// Where the SIZE x SIZE pixels from (y, x) on of an image [height, width, channels] stand, each as whole vectors of channels.
-// Pixels outside the image are `zeros`; where the channels fill no whole vectors, the others are copied to `buffer`.
+// Where the SIZE x SIZE pixels from (y, x) on of an image [height, width, channels] stand, each as whole vectors of channels:
+// pixel (i, j) at row[i] + j * step, for columns j from `first` up to `last`; other columns lie outside the image. So do rows
+// that stand in `zeros`, SIZE pixels of them. Where the channels fill no whole vectors, pixels are copied to `buffer`.
 template <int SIZE>
 struct Patch {
-  const float* at[SIZE * SIZE];
+  const float* row[SIZE];
+  int64_t step;
+  int first, last;
 
   Patch(const float* image, const Tiles& tiles, int64_t channels, int64_t y, int64_t x, const float* zeros,
-        float* buffer) {
-    const int64_t whole = round_up(channels, kLanes);
+        float* buffer)
+      : step(round_up(channels, kLanes)), first(x < 0 ? int(-x) : 0),
+        last(tiles.width - x < SIZE ? int(tiles.width - x) : SIZE) {
     for (int i = 0; i < SIZE; i++) {
-      const float* row = image + ((y + i) * tiles.width + x) * channels;
-      const bool row_inside = y + i >= 0 && y + i < tiles.height;
-      for (int j = 0; j < SIZE; j++) {
-        const bool inside = row_inside && x + j >= 0 && x + j < tiles.width;
-        at[i * SIZE + j] = inside ? row + j * channels : zeros;
-        if (!inside || whole == channels) continue;
-        float* copy = buffer + (i * SIZE + j) * whole;
-        memcpy(copy, row + j * channels, size_t(channels) * sizeof(float));
-        memset(copy + channels, 0, size_t(whole - channels) * sizeof(float));
-        at[i * SIZE + j] = copy;
+      const bool inside = y + i >= 0 && y + i < tiles.height;
+      row[i] = inside ? image + ((y + i) * tiles.width + x) * channels : zeros;
+      if (!inside || step == channels) continue;
+      float* copy = buffer + i * SIZE * step;
+      for (int j = first; j < last; j++) {
+        memcpy(copy + j * step, row[i] + j * channels, size_t(channels) * sizeof(float));
+        memset(copy + j * step + channels, 0, size_t(step - channels) * sizeof(float));
       }
+      row[i] = copy;
     }
   }
+
+  // The vectors from channel c on of column j.
+  void column(int j, int64_t c, Vec* d) const {
+    if (j < first || j >= last) {
+#pragma GCC unroll 9
+      for (int i = 0; i < SIZE; i++) d[i] = Vec{};
+      return;
+    }
+    const int64_t offset = j * step + c;
+#pragma GCC unroll 9
+    for (int i = 0; i < SIZE; i++) d[i] = load_vec(row[i] + offset);
+  }
 };
+
+// Zeros for the tiles from `count` on that a product of kRows rows reads with the last ones: `length` values of each.
+static inline void clear_last_rows(float* points, int64_t count, int64_t length) {
+  memset(points + count * length, 0, size_t((round_up(count, kRows) - count) * length) * sizeof(float));
+}
 
 // B^T d B of one tile's patch: point p of channel c to out[p * pitch + c].
 static inline void transform_input(const Patch<kPatch>& patch, int64_t channels, float* out, int64_t pitch) {
   for (int64_t c = 0; c < channels; c += kLanes) {
     Vec d[kPatch], half[kPoints], v[kPatch];
     for (int j = 0; j < kPatch; j++) {
-#pragma GCC unroll 6
-      for (int i = 0; i < kPatch; i++) d[i] = load_vec(patch.at[i * kPatch + j] + c);
+      patch.column(j, c, d);
       to_points(d, 1, half + j, kPatch);
     }
     for (int i = 0; i < kPatch; i++) {
@@ -216,8 +240,7 @@ static inline void transform_tile(const Patch<kTile>& patch, int64_t channels, f
   for (int64_t k = 0; k < channels; k += kLanes) {
     Vec y[kTile], half[SIDE * kTile], v[SIDE];
     for (int j = 0; j < kTile; j++) {
-#pragma GCC unroll 4
-      for (int i = 0; i < kTile; i++) y[i] = load_vec(patch.at[i * kTile + j] + k);
+      patch.column(j, k, y);
       AXIS_TO_POINTS(y, 1, half + j, kTile);
     }
     float* to = out + k / width * panel_pitch + k % width;

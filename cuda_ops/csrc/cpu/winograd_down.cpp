@@ -41,8 +41,8 @@ static void convolve_down(const ConvolutionArgs& a) {
   const int64_t block = tiles.block(all);
   const int64_t product_pitch = block * kWidth + kLanes;
   parallel(a.parallel, (tiles.count + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
-    const Memory<float> points(shares.start(kGrid, block), kZeros), products(kGrid * product_pitch);
-    const Memory<float> zeros(shares.channels, kZeros), buffer(kBig * kBig * shares.channels);
+    const Memory<float> points(shares.start(kGrid, block)), products(kGrid * product_pitch);
+    const Memory<float> zeros(kBig * shares.channels, kZeros), buffer(kBig * kBig * shares.channels);
     for (int64_t b = begin; b < end; b++) {
       const int64_t first = b * block, n = tiles.count - first < block ? tiles.count - first : block;
       for (int64_t t = 0; t < n; t++) {
@@ -50,6 +50,7 @@ static void convolve_down(const ConvolutionArgs& a) {
         transform_big({big_image(a.x, a, at.sample, a.in), big, a.in, 2 * at.y, 2 * at.x, zeros, buffer}, shares, points,
                       t, block);
       }
+      for (int i = 0; i < kGrid; i++) clear_last_rows(points + shares.start(i, block), n, shares.length(i));
       for (int64_t panel = 0; panel < panels; panel++) {
         for (int i = 0; i < kGrid; i++) {
           const int64_t length = shares.length(i);

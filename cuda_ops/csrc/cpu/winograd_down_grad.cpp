@@ -45,7 +45,7 @@ static void differentiate_down(const ConvolutionArgs& a) {
     const int64_t n = tiles.count - first < block ? tiles.count - first : block;
     parallel(a.parallel, n, 8, [&](int64_t begin, int64_t end) {
       const int64_t most = round_up(a.out, kLanes) > shares.channels ? round_up(a.out, kLanes) : shares.channels;
-      const Memory<float> zeros(most, kZeros), buffer(kBig * kBig * most);
+      const Memory<float> zeros(kBig * most, kZeros), buffer(kBig * kBig * most);
       for (int64_t t = begin; t < end; t++) {
         const Tiles::Place at = tiles[first + t];
         transform_big({big_image(a.x, a, at.sample, a.in), big, a.in, 2 * at.y, 2 * at.x, zeros, buffer}, shares, points,

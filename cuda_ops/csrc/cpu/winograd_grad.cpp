@@ -38,7 +38,7 @@ static void differentiate(const ConvolutionArgs& a) {
     const int64_t n = tiles.count - first < block ? tiles.count - first : block;
     parallel(a.parallel, n, 8, [&](int64_t begin, int64_t end) {
       const int64_t most = in > out ? in : out;
-      const Memory<float> zeros(most, kZeros), buffer(kPoints * most);
+      const Memory<float> zeros(kPatch * most, kZeros), buffer(kPoints * most);
       for (int64_t t = begin; t < end; t++) {
         const Tiles::Place at = tiles[first + t];
         const int64_t pixel = at.sample * a.height * a.width;

@@ -112,8 +112,7 @@ static inline void transform_big(const Patch<kBig>& patch, const Shares& shares,
   for (int64_t c = 0; c < shares.channels; c += kLanes) {
     Vec half[kBig * kBig], d[kBig], v[kBig];  // rows of half: the even pixels' points, then those of the odd
     for (int j = 0; j < kBig; j++) {
-#pragma GCC unroll 9
-      for (int i = 0; i < kBig; i++) d[i] = load_vec(patch.at[i * kBig + j] + c);
+      patch.column(j, c, d);
       strided_to_points<kSide>(d, 2, half + j, kBig);
       strided_to_points<kFinite>(d + 1, 2, half + kSide * kBig + j, kBig);
     }

@@ -42,12 +42,7 @@ static inline void transform_up(const float* m, int64_t pitch, const Convolution
     for (int j = 0; j < COLUMN_POINTS && left + 2 * j < width; j++) {
       float* to = row + 2 * j * a.out;
       if (again || (COLUMN_POINTS == kSide && j == 0 && at.x > 0)) {
-        Vec before = {};
-        if (a.out - k >= kLanes)
-          before = load_vec(to);
-        else
-          memcpy(&before, to, size_t(a.out - k) * sizeof(float));
-        d[j] += before;
+        d[j] += load_lanes(to, a.out - k);
       }
       store_lanes(to, d[j], a.out - k);
     }
@@ -74,8 +69,8 @@ static void convolve_up(const ConvolutionArgs& a) {
   const int64_t pitch = block * in + kLanes, product_pitch = block * kWidth + kLanes;
   // A sample's tiles overlap, so one thread goes through them in order.
   parallel(a.parallel, a.samples, (block + each - 1) / each, [&](int64_t begin, int64_t end) {
-    const Memory<float> points(kGrid * pitch, kZeros), products(kGrid * product_pitch);
-    const Memory<float> zeros(in, kZeros), buffer(kTile * kTile * in);
+    const Memory<float> points(kGrid * pitch), products(kGrid * product_pitch);
+    const Memory<float> zeros(kTile * in, kZeros), buffer(kTile * kTile * in);
     for (int64_t first = begin * each; first < end * each; first += block) {
       const int64_t n = end * each - first < block ? end * each - first : block;
       for (int64_t t = 0; t < n; t++) {
@@ -84,6 +79,7 @@ static void convolve_up(const ConvolutionArgs& a) {
         transform_tile<kSide, outputs_to_points>({image, tiles, a.in, at.y, at.x, zeros, buffer}, in, points + t * in,
                                                  pitch, in, 0);
       }
+      for (int i = 0; i < kGrid; i++) clear_last_rows(points + i * pitch, n, in);
       const float* parity = weights;
       each_parity([&](auto rows, auto columns) {
         for (int64_t panel = 0; panel < panels; panel++) {
