@@ -28,7 +28,7 @@ def one_by_one(network: CifarResNet, images: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("dtype", "layout", "tolerance"),
     # in float32 some values near zero fall on the other side of a ReLU
-    [(torch.float64, torch.contiguous_format, 1e-10), (torch.float32, torch.channels_last, 2e-3)],
+    [(torch.float64, torch.contiguous_format, 1e-10), (torch.float32, torch.channels_last, 1e-2)],
 )
 def test_features_and_gradients(
     dtype: torch.dtype, layout: torch.memory_format, tolerance: float, training: bool, frozen: bool
