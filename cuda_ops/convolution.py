@@ -42,11 +42,11 @@ def conv3x3_down(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
     """3x3 convolution with stride 2, as `F.conv2d(x, weight, stride=2, padding=padding)`; 9/16 of the multiplications.
 
     Args:
-        x: [N, I, 2H + 1, 2W + 1]; without padding, with other sizes it is PyTorch's. weight: [O, I, 3, 3], of the same dtype
-            and device. padding: 0, or 1 for x of any size.
+        x: [N, I, 2H + 1, 2W + 1]; without padding, other sizes are PyTorch's. weight: [O, I, 3, 3], of the same dtype and
+            device. padding: 0, or 1 for x of any size.
 
     Returns:
-        [N, O, H, W], in channels_last where x is.
+        [N, O, H, W], or with padding half of x's height and width, rounded up; in channels_last where x is.
 
     Raises:
         ValueError: other shapes, another padding.

@@ -2,7 +2,7 @@
 
 Kernels are registered elsewhere: csrc/cpu/register.cpp and csrc/cuda/register.cpp (compiled), cuda_ops/nvrtc.py (compiled at
 run time). Every operator here takes validated arguments in their normal form; the public functions stand in
-cuda_ops.resample, cuda_ops.activation and cuda_ops.epilogue.
+cuda_ops.resample, cuda_ops.activation, cuda_ops.epilogue, cuda_ops.convolution and cuda_ops.residual.
 """
 
 from __future__ import annotations

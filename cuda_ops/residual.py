@@ -12,6 +12,7 @@ from torch.autograd import Function
 from cuda_ops import ops
 from cuda_ops.activation import bias_act
 from cuda_ops.activation_table import ACTIVATIONS
+from cuda_ops.autograd import BiasActGrad
 from cuda_ops.convolution import conv3x3, serves
 from cuda_ops.convolution_autograd import native_conv3x3
 
@@ -37,8 +38,10 @@ def residual_block(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, b
                 f"residual_block takes x [N, C, H, W], weights [C, C, 3, 3] and biases [C], got {list(x.shape)}, "
                 f"weight{name} {list(weight.shape)} and bias{name} {list(bias.shape)}"
             )
-    fixed = not any(t.requires_grad for t in (weight1, bias1, weight2, bias2))
-    if fixed and not torch.compiler.is_compiling() and serves(x, weight1) and serves(x, weight2):
+    parameters = (weight1, bias1, weight2, bias2)
+    fixed = not torch.is_grad_enabled() or not any(t.requires_grad for t in parameters)
+    beside = all(t.device == x.device for t in parameters)  # else bias_act says what is wrong
+    if fixed and beside and not torch.compiler.is_compiling() and serves(x, weight1) and serves(x, weight2):
         return _ResidualBlock.apply(x, weight1, bias1, weight2, bias2)  # type: ignore[no-any-return, no-untyped-call]
     y = bias_act(conv3x3(x, weight1), bias1, act="relu", gain=1.0)
     return bias_act(x + conv3x3(y, weight2), bias2, act="relu", gain=1.0)
@@ -59,12 +62,12 @@ class _ResidualBlock(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         hidden, y, weight1, weight2 = ctx.saved_tensors
+        relu = (1, ACTIVATIONS["relu"].index, 0.0, 1.0, math.inf, True)
         if torch.is_grad_enabled():  # linear in dy: a ReLU's second derivative is 0
-            d_sum = dy.masked_fill(y <= 0, 0)
+            d_sum, _ = BiasActGrad.apply(dy, y, None, None, *relu)  # type: ignore[no-untyped-call]
             d_hidden = native_conv3x3(d_sum, weight2, False, True).masked_fill(hidden <= 0, 0)
             return d_sum + native_conv3x3(d_hidden, weight1, False, True), None, None, None, None
-        relu = ACTIVATIONS["relu"].index
-        d_sum, _ = ops.bias_act_grad(dy, y, None, None, 1, relu, 0.0, 1.0, math.inf, True)
+        d_sum, _ = ops.bias_act_grad(dy, y, None, None, *relu)
         d_hidden = ops.conv3x3_finished(d_sum, weight2, True, None, None, hidden, False)
         dx = ops.conv3x3_finished(d_hidden, weight1, True, None, d_sum, None, False)
         return dx, None, None, None, None
