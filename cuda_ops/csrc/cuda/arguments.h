@@ -1,4 +1,4 @@
-// The CUDA kernels' arguments, passed by value; cuda_ops/nvrtc.py holds the same structures for kernels compiled at run time.
+// The CUDA kernels' arguments, passed by value; cuda_ops/cuda_launch.py holds the same structures.
 #pragma once
 
 // Of `parameters`, pointers may be null. Taps are read on the device: no call waits for it.
