@@ -1,7 +1,8 @@
 """The operators torch.ops.cuda_ops.*: schemas, fake kernels, autograd.
 
-Kernels are registered elsewhere: csrc/cpu/register.cpp (compiled), cuda_ops/cuda_kernels.py (compiled at run time). Every operator here takes validated arguments in their normal form; the public functions stand in
-cuda_ops.resample, cuda_ops.activation, cuda_ops.epilogue, cuda_ops.convolution and cuda_ops.residual.
+Kernels are registered elsewhere: csrc/cpu/register.cpp (compiled), cuda_ops/cuda_kernels.py (compiled at run time). Every
+operator here takes validated arguments in their normal form; the public functions stand in cuda_ops.resample,
+cuda_ops.activation, cuda_ops.epilogue, cuda_ops.convolution and cuda_ops.residual.
 """
 
 from __future__ import annotations
