@@ -5,14 +5,21 @@
 9.0
 """
 
-from eval.evaluation import EvaluationOptions, evaluate
-from eval.frechet import frechet_distance, frechet_distance_from_features
-from eval.kernel import kernel_distance
-from eval.manifold import prdc
-from eval.memorization import memorization
-from eval.moments import StreamingMoments
-from eval.reference import Reference
-from eval.report import Report
+import sys
+from contextlib import nullcontext
+
+from gan_lt.loading import loading
+
+# `python -m eval` loads this package while it looks for the module to run; only then is the first argument "-m"
+with loading() if sys.argv[:1] == ["-m"] else nullcontext():
+    from eval.evaluation import EvaluationOptions, evaluate
+    from eval.frechet import frechet_distance, frechet_distance_from_features
+    from eval.kernel import kernel_distance
+    from eval.manifold import prdc
+    from eval.memorization import memorization
+    from eval.moments import StreamingMoments
+    from eval.reference import Reference
+    from eval.report import Report
 
 __all__ = [
     "EvaluationOptions",

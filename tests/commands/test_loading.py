@@ -24,7 +24,14 @@ raise RuntimeError("what a module makes of an interruption")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are Unix's")
 @pytest.mark.parametrize(
-    "command", [["train.py"], ["generate.py"], ["-m", "gan_lt.cli", "train"], ["-m", "gan_lt.cli", "eval"]]
+    "command",
+    [
+        ["train.py"],
+        ["generate.py"],
+        ["-m", "gan_lt.cli", "train"],
+        ["-m", "gan_lt.cli", "eval"],
+        ["-m", "eval"],
+    ],
 )
 def test_an_interruption_is_one_line(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "torch").mkdir()
