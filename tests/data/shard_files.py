@@ -7,11 +7,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
-
-from gan_lt.data import open_image_set
-from gan_lt.errors import InputError
 
 Files = dict[str, bytes]
 # a narrow blank (macOS, "Screenshot 1 PM"), a no-break and an ideographic one, a joined emoji, a mark of direction
@@ -48,12 +44,3 @@ def labelled(n: int, classes: int = 2, start: int = 0) -> Files:
         for i in range(start, start + n)
         for name, data in ((f"{i:06d}.png", png(i)), (f"{i:06d}.cls", f"{i % classes}\n".encode()))
     }
-
-
-def refused(spec: Path | str, *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        open_image_set(spec)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from gan_lt.data import open_image_set
 from gan_lt.data.tar_members import TarMembers
 from gan_lt.errors import InputError
-from tests.data.shard_files import LEGIBLE, Files, labelled, png, refused, write_shard
+from tests.data.refusals import refused
+from tests.data.shard_files import LEGIBLE, Files, labelled, png, write_shard
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 

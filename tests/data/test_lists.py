@@ -13,19 +13,10 @@ import pytest
 
 from gan_lt.data import open_image_set
 from gan_lt.data.lists import label_list
-from gan_lt.errors import InputError
+from tests.data.refusals import refused
 from tests.data.shard_files import LEGIBLE
 
 Make = Callable[..., Path]
-
-
-def refused(spec: Path, *words: str, **options: Any) -> None:
-    with pytest.raises(InputError) as caught:
-        open_image_set(spec, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
 
 
 @pytest.fixture

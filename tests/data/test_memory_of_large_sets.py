@@ -14,7 +14,8 @@ import pytest
 from gan_lt.data import open_image_set
 from gan_lt.data.pixels import EncodedPixels, scan_headers
 from gan_lt.data.shards import ShardFiles, label_shards
-from tests.data.shard_files import Files, png, refused, write_shard
+from tests.data.refusals import refused
+from tests.data.shard_files import Files, png, write_shard
 
 SMAPS = Path("/proc/self/smaps_rollup")
 

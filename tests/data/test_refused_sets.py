@@ -14,58 +14,50 @@ from PIL import Image
 
 from gan_lt.data import open_image_set
 from gan_lt.errors import InputError
+from tests.data.refusals import refused
 
 Make = Callable[..., Path]
-
-
-def _refused(spec: Path | str, *words: str, **options: object) -> None:
-    with pytest.raises(InputError) as caught:
-        open_image_set(spec, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
 
 
 def test_bad_options_are_refused(make_folder: Make) -> None:
     root = make_folder({"a": 1})
     for resolution in (4, 48, 2048, 0, -8):
-        _refused(root, f"--resolution {resolution}", "power of two from 8 to 1024", resolution=resolution)
-    _refused(root, "channels 4", channels=4)
-    _refused(root, "split 'valid'", split="valid")
-    _refused("digits:valid", "'valid'", "digits:test")
-    _refused("no/such/place", "--data no/such/place", "sub-folder", "dataset.json", "cifar100")
-    _refused("no/such/place", "--real no/such/place", option="--real")
+        refused(root, f"--resolution {resolution}", "power of two from 8 to 1024", resolution=resolution)
+    refused(root, "channels 4", channels=4)
+    refused(root, "split 'valid'", split="valid")
+    refused("digits:valid", "'valid'", "digits:test")
+    refused("no/such/place", "--data no/such/place", "sub-folder", "dataset.json", "cifar100")
+    refused("no/such/place", "--real no/such/place", option="--real")
 
 
 def test_sizes_that_do_not_fit_are_refused(make_folder: Make) -> None:
     mixed = make_folder({"a": 1}, size=(16, 16), name="mixed")
     Image.new("RGB", (32, 32)).save(mixed / "a" / "big.png")
-    _refused(mixed, "a/0.png is 16x16", "a/big.png is 32x32", "--resolution")
+    refused(mixed, "a/0.png is 16x16", "a/big.png is 32x32", "--resolution")
     assert open_image_set(mixed, resolution=8).images().shape == (2, 3, 8, 8)
-    _refused(make_folder({"a": 1}, size=(16, 8), name="wide"), "a/0.png is 16x8", "--resolution")
+    refused(make_folder({"a": 1}, size=(16, 8), name="wide"), "a/0.png is 16x8", "--resolution")
     odd = make_folder({"a": 1}, size=(28, 28), name="odd")
-    _refused(odd, "28x28", "--resolution")
+    refused(odd, "28x28", "--resolution")
     assert open_image_set(odd, any_size=True).resolution == 28
 
 
 def test_folders_without_labelled_images_are_refused(make_folder: Make, tmp_path: Path) -> None:
     empty = make_folder({"cat": 1, "dog": 0})
-    _refused(empty, "class 'dog' has no images")
+    refused(empty, "class 'dog' has no images")
     flat = tmp_path / "flat"
     flat.mkdir()
-    _refused(flat, "flat", "sub-folder for every class")
+    refused(flat, "flat", "sub-folder for every class")
     (flat / "0.bin").write_text("not a zip")
-    _refused(flat / "0.bin", "not a zip")
+    refused(flat / "0.bin", "not a zip")
 
 
 def test_corrupt_images_are_named_or_left_out(make_folder: Make, caplog: pytest.LogCaptureFixture) -> None:
     root = make_folder({"cat": 200, "dog": 2})
     whole = (root / "cat" / "7.png").read_bytes()
     (root / "cat" / "7.png").write_bytes(whole[: len(whole) // 2])
-    _refused(root, "cat/7.png is corrupt", "--skip-corrupt")
+    refused(root, "cat/7.png is corrupt", "--skip-corrupt")
     (root / "dog" / "0.png").write_bytes(b"no image at all")
-    _refused(root, "dog/0.png is corrupt", "--skip-corrupt")
+    refused(root, "dog/0.png is corrupt", "--skip-corrupt")
     with caplog.at_level(logging.WARNING):
         image_set = open_image_set(root, skip_corrupt=True)
     assert image_set.skipped == ("dog/0.png", "cat/7.png")
@@ -75,7 +67,7 @@ def test_corrupt_images_are_named_or_left_out(make_folder: Make, caplog: pytest.
         expected = np.asarray(Image.open(root / image_set.ids[index])).transpose(2, 0, 1)
         assert np.array_equal(image_set.images()[index], expected)
     (root / "dog" / "1.png").write_bytes(b"")
-    _refused(root, "class 'dog' has no images", skip_corrupt=True)
+    refused(root, "class 'dog' has no images", skip_corrupt=True)
 
 
 def test_large_sets_stream_and_say_which_image_is_corrupt(
@@ -129,33 +121,33 @@ def test_large_sets_stream_and_say_which_image_is_corrupt(
 def test_labels_that_do_not_fit_are_refused(
     make_folder: Make, make_zip: Make, document: object, words: list[str]
 ) -> None:
-    _refused(make_zip(make_folder({"a": 2}), document), "set.zip", *words)
+    refused(make_zip(make_folder({"a": 2}), document), "set.zip", *words)
 
 
 def test_zips_without_labels_are_refused(make_folder: Make, make_zip: Make, tmp_path: Path) -> None:
     flat = make_folder({"": 2})
-    _refused(make_zip(flat), "set.zip", "no labelled images", "dataset.json")
+    refused(make_zip(flat), "set.zip", "no labelled images", "dataset.json")
     broken = make_zip(flat)
     with zipfile.ZipFile(broken, "a") as archive:
         archive.writestr("dataset.json", "{")
-    _refused(broken, "dataset.json is not JSON")
+    refused(broken, "dataset.json is not JSON")
     with zipfile.ZipFile(tmp_path / "empty_class.zip", "w") as archive:
         archive.write(flat / "0.png", "cat/0.png")
         archive.mkdir("dog")
-    _refused(tmp_path / "empty_class.zip", "class 'dog' has no images")
+    refused(tmp_path / "empty_class.zip", "class 'dog' has no images")
 
 
 @pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png", "C:/x.png"])
 def test_zip_names_that_escape_are_refused(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"x")
-    _refused(tmp_path / "bad.zip", "outside the zip")
+    refused(tmp_path / "bad.zip", "outside the zip")
 
 
 def test_zip_bombs_and_huge_images_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/0.png", bytes(4 * 2**20))
-    _refused(tmp_path / "bomb.zip", "a/0.png", "more than 1000 times")
+    refused(tmp_path / "bomb.zip", "a/0.png", "more than 1000 times")
     header = io.BytesIO()
     Image.new("1", (8, 8)).save(header, "PNG")
     data = bytearray(header.getvalue())
@@ -165,7 +157,7 @@ def test_zip_bombs_and_huge_images_are_refused(tmp_path: Path) -> None:
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     with zipfile.ZipFile(tmp_path / "huge.zip", "w") as archive:
         archive.writestr("a/0.png", bytes(data))
-    _refused(tmp_path / "huge.zip", "a/0.png", "pixels", resolution=8)
+    refused(tmp_path / "huge.zip", "a/0.png", "pixels", resolution=8)
 
 
 def test_a_damaged_zip_entry_is_a_corrupt_image(make_folder: Make, make_zip: Make) -> None:
@@ -175,7 +167,7 @@ def test_a_damaged_zip_entry_is_a_corrupt_image(make_folder: Make, make_zip: Mak
         offset = archive.getinfo("a/1.png").header_offset
     data[offset + 200] ^= 0xFF
     path.write_bytes(bytes(data))
-    _refused(path, "a/1.png is corrupt", "CRC", "--skip-corrupt")
+    refused(path, "a/1.png is corrupt", "CRC", "--skip-corrupt")
     assert open_image_set(path, skip_corrupt=True).skipped == ("a/1.png",)
 
 
@@ -192,7 +184,7 @@ def test_zips_are_read_however_they_are_compressed(make_folder: Make, tmp_path: 
     begin = 30 + len("a/0.png") + 4  # the properties: then what the dictionary takes
     data[begin + 1 : begin + 5] = b"\xff" * 4
     path.write_bytes(data)
-    _refused(path, "image a/0.png is corrupt (Memory usage limit exceeded)")
+    refused(path, "image a/0.png is corrupt (Memory usage limit exceeded)")
 
 
 def test_zips_of_unknown_compression_are_refused_at_once(make_folder: Make, make_zip: Make) -> None:
@@ -201,6 +193,6 @@ def test_zips_of_unknown_compression_are_refused_at_once(make_folder: Make, make
     for method, called in ((93, "Zstandard"), (34560, "the unknown method 34560")):
         path = make_zip(make_folder({"a": 2}, name=f"set{method}"))
         path.write_bytes(whole[: last + 10] + method.to_bytes(2, "little") + whole[last + 12 :])
-        _refused(path, f"is compressed by {called}: make the zip again with deflate or stored")
+        refused(path, f"is compressed by {called}: make the zip again with deflate or stored")
     path.write_bytes(whole[: last + 8] + b"\x01" + whole[last + 9 :])
-    _refused(path, "is encrypted: make the zip again without a password")
+    refused(path, "is encrypted: make the zip again without a password")

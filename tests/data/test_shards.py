@@ -18,7 +18,8 @@ from gan_lt.errors import InputError
 from gan_lt.models import Generator
 from gan_lt.sampling import plan_per_class, write_synthetic_set
 from tests.conftest import TINY_NETWORKS
-from tests.data.shard_files import labelled, png, refused, write_shard
+from tests.data.refusals import refused
+from tests.data.shard_files import labelled, png, write_shard
 
 Make = Callable[..., Path]
 TINY = ["--batch=8", "--kimg=0.016", *TINY_NETWORKS, "training.tick_kimg=0.016"]
