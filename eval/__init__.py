@@ -10,7 +10,7 @@ from contextlib import nullcontext
 
 from gan_lt.loading import loading
 
-# `python -m eval` loads this package while it looks for the module to run; only then is the first argument "-m"
+# `python -m eval` loads this package while it looks for the module to run, and the first argument is still "-m" then
 with loading() if sys.argv[:1] == ["-m"] else nullcontext():
     from eval.evaluation import EvaluationOptions, evaluate
     from eval.frechet import frechet_distance, frechet_distance_from_features

@@ -13,6 +13,7 @@ from gan_lt.errors import InputError
 
 def refused(spec: Path | str, *words: str, **options: Any) -> None:
     """It is refused in one line with these words."""
+    assert words
     with pytest.raises(InputError) as caught:
         open_image_set(spec, **options)
     message = str(caught.value)
