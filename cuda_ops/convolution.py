@@ -32,6 +32,8 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ValueError: other shapes.
     """
     _check("conv3x3", "[O, I, 3, 3]", x, weight, 1)
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"conv3x3 takes a bias [{weight.shape[0]}] with this weight, got {list(bias.shape)}")
     if serves(x, weight):
         y: Tensor = native_conv3x3(x, weight, False, False)
         return y if bias is None else y + bias[:, None, None]

@@ -259,6 +259,13 @@ def test_other_shapes_are_refused():
                 function(*bad)
 
 
+@pytest.mark.parametrize("shape", [(1,), (8,), (16, 1)])
+def test_a_bias_that_does_not_fit_is_refused(shape):
+    x, weight = torch.zeros(32, 16, 8, 8).to(memory_format=CHANNELS_LAST), torch.zeros(16, 16, 3, 3)
+    with pytest.raises(ValueError, match=r"conv3x3 takes a bias \[16\]"):
+        conv3x3(x, weight, torch.zeros(shape))
+
+
 def test_operators_called_directly_refuse_what_they_would_misread():
     x, weight = torch.zeros(2, 16, 9, 9), torch.zeros(8, 16, 3, 3)
     bad = [
