@@ -31,21 +31,18 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         ValueError: other shapes.
     """
-    _check("conv3x3", "[O, I, 3, 3]", x, weight, 1)
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"conv3x3 takes a bias [{weight.shape[0]}] with this weight, got {list(bias.shape)}")
+    _check("conv3x3", "[O, I, 3, 3]", x, weight, 1, bias)
     if serves(x, weight):
-        y: Tensor = native_conv3x3(x, weight, False, False)
-        return y if bias is None else y + bias[:, None, None]
+        return _plus(native_conv3x3(x, weight, False, False), bias)
     return F.conv2d(x, weight, bias, padding=1)
 
 
-def conv3x3_down(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
-    """3x3 convolution with stride 2, as `F.conv2d(x, weight, stride=2, padding=padding)`; 9/16 of the multiplications.
+def conv3x3_down(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int = 0) -> Tensor:
+    """3x3 convolution with stride 2, as `F.conv2d(x, weight, bias, 2, padding)`; 9/16 of the multiplications.
 
     Args:
-        x: [N, I, 2H + 1, 2W + 1]; without padding, other sizes are PyTorch's. weight: [O, I, 3, 3], of the same dtype and
-            device. padding: 0, or 1 for x of any size.
+        x: [N, I, 2H + 1, 2W + 1]; without padding, other sizes are PyTorch's. weight: [O, I, 3, 3]. bias: [O] or None.
+            All of the same dtype and device. padding: 0, or 1 for x of any size.
 
     Returns:
         [N, O, H, W], or with padding half of x's height and width, rounded up; in channels_last where x is.
@@ -53,7 +50,7 @@ def conv3x3_down(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
     Raises:
         ValueError: other shapes, another padding.
     """
-    _check("conv3x3_down", "[O, I, 3, 3]", x, weight, 1)
+    _check("conv3x3_down", "[O, I, 3, 3]", x, weight, 1, bias)
     if padding not in (0, 1):
         raise ValueError(f"conv3x3_down: padding={padding} must be 0 or 1")
     height, width = ((n + 2 * padding - 1) // 2 for n in x.shape[2:])
@@ -64,8 +61,8 @@ def conv3x3_down(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
     ):
         if padding:  # as much as the outputs read
             x = F.pad(x, [1, 2 * width - x.shape[3], 1, 2 * height - x.shape[2]])
-        return native_conv3x3(x, weight, True, False)  # type: ignore[no-any-return]
-    return F.conv2d(x, weight, stride=2, padding=padding)
+        return _plus(native_conv3x3(x, weight, True, False), bias)
+    return F.conv2d(x, weight, bias, stride=2, padding=padding)
 
 
 def conv3x3_up(x: Tensor, weight: Tensor) -> Tensor:
@@ -92,11 +89,17 @@ def serves(x: Tensor, weight: Tensor) -> bool:
     return _native(x) and _suits(x, weight, x.shape[2], x.shape[3], fewest_tiles=12)
 
 
-def _check(name: str, form: str, x: Tensor, weight: Tensor, dim: int) -> None:
+def _plus(y: Tensor, bias: Tensor | None) -> Tensor:
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _check(name: str, form: str, x: Tensor, weight: Tensor, dim: int, bias: Tensor | None = None) -> None:
     if x.ndim != 4 or weight.ndim != 4 or weight.shape[2:] != (3, 3) or x.shape[1] != weight.shape[dim]:
         raise ValueError(
             f"{name} takes x [N, I, H, W] and weight {form}, got {list(x.shape)} and {list(weight.shape)}"
         )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"{name} takes a bias [{weight.shape[0]}] with this weight, got {list(bias.shape)}")
 
 
 def _native(x: Tensor) -> bool:

@@ -20,8 +20,9 @@ from cuda_ops.convolution_autograd import native_conv3x3
 def residual_block(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor) -> Tensor:
     """relu(conv(relu(conv(x, weight1) + bias1), weight2) + bias2 + x), convolutions with padding 1 (He et al., CVPR 2016).
 
-    On a CPU, for weights that need no gradient, biases, ReLUs and the shortcut ride on the convolutions (see `conv3x3`), in the
-    gradient too: of its six passes over memory beside them one is left.
+    Where `conv3x3` has a kernel for x, weights need no gradient, and torch.compile is not tracing, biases, ReLUs and the
+    shortcut ride on the convolutions, in the gradient too: of six passes over memory beside them one is left. Elsewhere it is
+    computed one operation after the other.
 
     Args:
         x: [N, C, H, W]. weight1, weight2: [C, C, 3, 3]. bias1, bias2: [C]. All of the same dtype and device.

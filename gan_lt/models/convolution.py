@@ -31,8 +31,7 @@ class Conv3x3(nn.Conv2d):
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.stride[0] == 1:
             return conv3x3(x, weight, bias)
-        y = conv3x3_down(x, weight, padding=1)
-        return y if bias is None else y + bias.to(y.dtype)[:, None, None]
+        return conv3x3_down(x, weight, bias, padding=1)
 
 
 __all__ = ["Conv3x3"]

@@ -233,13 +233,13 @@ def test_even_sizes_are_left_to_pytorch():
 def test_strided_with_padding(height, width, channels_last):
     generator = torch.Generator().manual_seed(9)
     x = images(generator, 40, 16, height, width, channels_last=channels_last)
-    weight = torch.randn(24, 16, 3, 3, generator=generator)
+    weight, bias = torch.randn(24, 16, 3, 3, generator=generator), torch.randn(24, generator=generator)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        y = conv3x3_down(x, weight, padding=1)
+        y = conv3x3_down(x, weight, bias, padding=1)
     assert any(event.key == "cuda_ops::conv3x3" for event in profile.key_averages()) == channels_last
-    exact = F.conv2d(x.double(), weight.double(), stride=2, padding=1)
+    exact = F.conv2d(x.double(), weight.double(), bias.double(), stride=2, padding=1)
     assert_near(y, exact)
-    leaves = x.requires_grad_(), weight.requires_grad_()
+    leaves = x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_()
     dy = torch.randn(exact.shape, generator=generator)
     actual = torch.autograd.grad(conv3x3_down(*leaves, padding=1), leaves, dy)
     double = tuple(t.double() for t in leaves)
@@ -259,11 +259,12 @@ def test_other_shapes_are_refused():
                 function(*bad)
 
 
+@pytest.mark.parametrize("function", [conv3x3, conv3x3_down])
 @pytest.mark.parametrize("shape", [(1,), (8,), (16, 1)])
-def test_a_bias_that_does_not_fit_is_refused(shape):
-    x, weight = torch.zeros(32, 16, 8, 8).to(memory_format=CHANNELS_LAST), torch.zeros(16, 16, 3, 3)
-    with pytest.raises(ValueError, match=r"conv3x3 takes a bias \[16\]"):
-        conv3x3(x, weight, torch.zeros(shape))
+def test_a_bias_that_does_not_fit_is_refused(function, shape):
+    x, weight = torch.zeros(32, 16, 9, 9).to(memory_format=CHANNELS_LAST), torch.zeros(16, 16, 3, 3)
+    with pytest.raises(ValueError, match=rf"{function.__name__} takes a bias \[16\]"):
+        function(x, weight, torch.zeros(shape))
 
 
 def test_operators_called_directly_refuse_what_they_would_misread():
