@@ -37,11 +37,11 @@ def open_generator(
     from gan_lt.sampling import sample_images
 
     generator = Generator.from_pretrained(folder)
-    class_names = tuple(generator.class_names) if generator.class_names else None
-    if class_names is None:
+    if generator.num_classes == 0:  # a run saves its data's class names with it all the same
         raise InputError(
             f"{spec}: the generator has no classes; give a folder of its images sorted by a classifier"
         )
+    class_names = tuple(generator.class_names)
     counts = _images_wanted(spec, class_names, options.num_fake, reference)
     labels = np.repeat(np.arange(len(class_names), dtype=np.int64), counts)
     # a class's i-th image depends on seed, class and i alone, so asking for more keeps those already there

@@ -38,8 +38,8 @@ def prdc(real: Any, fake: Any, k: int = 5) -> dict[str, float]:
 
     A ball reaches to the k-th nearest other image of its own set, its border excluded. Precision: share of
     fakes in a real ball. Recall: share of reals in a fake ball. Density: mean number of real balls around a
-    fake over k (may exceed 1). Coverage: share of real balls with a fake in them. Memory is bounded, whatever
-    N and M.
+    fake over k (may exceed 1). Coverage: share of real balls with a fake in them. Beside the features memory
+    is bounded, whatever N and M.
 
     Raises InputError (a ValueError) unless both have more than k rows, equal width and finite values, and k
     >= 1.
@@ -59,22 +59,30 @@ def manifold_terms(real: Any, fake: Any, k: int = 5) -> ManifoldTerms:
         axis=0, dtype=np.float64
     )  # a common shift keeps distances and spares |x|^2 + |y|^2 - 2xy its cancellation
     left, right = left - centre, right - centre
-    radius_real, radius_fake = kth_neighbour_distance(left, k), kth_neighbour_distance(right, k)
+    limit_real, limit_fake = _ball_limits(left, k), _ball_limits(right, k)
 
     n, m = len(left), len(right)
     covered, recalled = np.zeros(n), np.zeros(n)
     balls = np.zeros(m)
     norms_fake = np.einsum("ij,ij->i", right, right)
-    limit_fake = radius_fake**2
     rows = max(1, _BLOCK_ENTRIES // m)
     for start in range(0, n, rows):
         part = slice(start, start + rows)
         squared = squared_distances(left[part], right, norms_fake)
-        inside_real = squared < (radius_real[part] ** 2)[:, None]
+        inside_real = squared < limit_real[part, None]
         balls += inside_real.sum(axis=0)
         covered[part] = inside_real.any(axis=1)
         recalled[part] = (squared < limit_fake[None, :]).any(axis=1)
     return ManifoldTerms((balls > 0).astype(np.float64), balls / k, recalled, covered)
+
+
+def _ball_limits(features: FloatArray, k: int) -> FloatArray:
+    """Squared radii [n] of the rows' k-balls, less what rounding may add: equal distances must not count as smaller.
+
+    A squared distance is rounded in units of |x|^2 + |y|^2, and near the border |y|^2 is at most 2 |x|^2 + 2 r^2.
+    """
+    squared = kth_neighbour_distance(features, k) ** 2
+    return squared - 1e-12 * (3 * np.einsum("ij,ij->i", features, features) + 2 * squared)
 
 
 def expected_coverage(n_real: int, n_fake: int, k: int = 5) -> float:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 PARTS = ("joined", "mapping", "synthesis")
+TOLERANCE = 1e-4
+"""The largest `relative_difference` of a file's images from the generator's."""
 _EXAMPLE_BATCH = 2
 
 
@@ -31,9 +33,10 @@ class MappingGraph(nn.Module):
 
     def forward(self, z: Tensor, *labels_and_psi: Tensor) -> Tensor:
         *labels, psi = labels_and_psi
-        w = self.mapping.style(z, labels[0] if labels else None)
+        ws = self.mapping.layer_styles(self.mapping.style(z, labels[0] if labels else None), z)
         # `truncate` decides by psi's value; a graph has to compute it
-        return self.mapping.broadcast(self.mapping.w_avg + psi * (w - self.mapping.w_avg))
+        centre = self.mapping.centre(ws.shape[1])
+        return centre + psi * (ws - centre)
 
 
 class SynthesisGraph(nn.Module):
@@ -89,6 +92,13 @@ def reference_output(generator: Generator, part: str, inputs: Sequence[Tensor]) 
         return ws if part == "mapping" else generator.synthesis(ws, noise_mode="const")
 
 
+def relative_difference(found: Tensor, expected: Tensor) -> float:
+    """Largest difference relative to max(1, largest value); infinite where shapes differ or values are not finite."""
+    if found.shape != expected.shape or not torch.isfinite(found).all():
+        return float("inf")
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1))
+
+
 def detached_copy(generator: Generator) -> Generator:
     """The generator on the CPU, in evaluation mode, float32, without gradients; the original stays as it is."""
     if not isinstance(generator, Generator):
@@ -129,10 +139,12 @@ def description(generator: Generator) -> str:
 
 __all__ = [
     "PARTS",
+    "TOLERANCE",
     "capture",
     "description",
     "detached_copy",
     "example_inputs",
     "graph_inputs",
     "reference_output",
+    "relative_difference",
 ]

@@ -8,7 +8,15 @@ from pathlib import Path
 import torch
 
 from gan_lt.errors import InputError
-from gan_lt.interop.exported_graphs import capture, description, detached_copy
+from gan_lt.interop.exported_graphs import (
+    TOLERANCE,
+    capture,
+    description,
+    detached_copy,
+    example_inputs,
+    reference_output,
+    relative_difference,
+)
 from gan_lt.models import Generator
 
 
@@ -17,16 +25,26 @@ def export_program(generator: Generator, path: str | os.PathLike[str]) -> Path:
 
     Inputs and output as the joined graph of `export_onnx`. `torch.export.load(path).module()(z, y, psi)` runs it where
     gan_lt is not installed. PyTorch reads parts of a .pt2 with pickle, so load one only from someone whose code you would
-    run; safetensors and ONNX files do not have this weakness. The configuration is the extra file "gan_lt.json".
+    run; safetensors and ONNX files do not have this weakness. The configuration is the extra file "gan_lt.json". The program is
+    run and compared with the generator before it is written.
 
     Raises:
-        InputError: `path` does not end in .pt2 or can't be written, or no StyleGAN2 Generator.
+        InputError: `path` does not end in .pt2 or can't be written, no StyleGAN2 Generator, or the program computes
+            something else.
     """
     target = Path(path)
     if target.suffix != ".pt2":
         raise InputError(f"{target}: must end in .pt2")
     network = detached_copy(generator)
     program = capture(network, "joined")
+    inputs = example_inputs(network, "joined", batch=3, seed=1)
+    with torch.no_grad():
+        images = program.module()(*inputs)
+    if (difference := relative_difference(images, reference_output(network, "joined", inputs))) > TOLERANCE:
+        raise InputError(
+            f"{target}: the program computes images that differ by {difference:.1e} of their range from the generator's; "
+            f"try another version of PyTorch, or --format onnx"
+        )
     # torch.export.save insists on the suffix
     unfinished = target.with_name(f".{target.stem}.{os.getpid()}.pt2")
     try:

@@ -86,7 +86,7 @@ class MappingNetwork(nn.Module):
 
     def style_without_class(self, z: Tensor) -> Tensor:
         """w of z [N, z_dim] alone, [N, w_dim]: the class embedding is 0."""
-        return self._layers([normalize_2nd_moment(z.float()), z.new_zeros(len(z), self.w_dim)])
+        return self._layers([normalize_2nd_moment(z.float()), z.new_zeros(z.shape[0], self.w_dim)])
 
     def _layers(self, parts: list[Tensor]) -> Tensor:
         x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -120,6 +120,14 @@ class MappingNetwork(nn.Module):
         # a step that overflowed is skipped; it must not stay here either
         average.lerp_(torch.where(torch.isfinite(mean), mean, average), 1 - self.w_avg_beta)
 
+    def centre(self, num_ws: int) -> Tensor:
+        """The mean w of every layer [num_ws, w_dim]; the unconditional layers have their own."""
+        centre = self.w_avg.expand(num_ws, -1)
+        if self.unconditional_ws == 0:
+            return centre
+        first = self.w_avg_unconditional.expand(self.unconditional_ws, -1)
+        return torch.cat([first, centre[self.unconditional_ws :]])
+
     def truncate(self, ws: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
         """Pull ws [N, num_ws, w_dim] towards the mean w: psi 1 changes nothing, 0 gives the mean.
 
@@ -129,10 +137,7 @@ class MappingNetwork(nn.Module):
             check_number(psi, "truncation_psi")
         if psi == 1:
             return ws
-        centre = self.w_avg.expand(ws.shape[1], -1)
-        if self.unconditional_ws > 0:
-            first = self.w_avg_unconditional.expand(self.unconditional_ws, -1)
-            centre = torch.cat([first, centre[self.unconditional_ws :]])
+        centre = self.centre(ws.shape[1])
         if cutoff is None:
             return centre.lerp(ws, psi)
         return torch.cat([centre[:cutoff].lerp(ws[:, :cutoff], psi), ws[:, cutoff:]], dim=1)

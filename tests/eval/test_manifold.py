@@ -63,6 +63,24 @@ def test_the_border_of_a_ball_is_outside() -> None:
     assert prdc(at_the_borders, pairs, k=1)["recall"] == 0
 
 
+@pytest.mark.parametrize(("n", "m", "dims"), [(600, 600, 300), (60, 50, 3), (300, 300, 64)])
+def test_equal_distances_are_not_smaller_ones(n: int, m: int, dims: int) -> None:
+    """Shared images and quantised features: many pairs lie exactly on a border, which rounding must not move."""
+    from prdc import compute_prdc
+
+    rng = np.random.default_rng(0)
+    if dims == 3:
+        real, fake = rng.integers(0, 3, (n, dims)) * 1.0, rng.integers(0, 3, (m, dims)) * 1.0
+    else:
+        real = fake = rng.normal(size=(n, dims))
+        if dims == 64:
+            fake = np.concatenate([real[:100], rng.normal(size=(m - 100, dims))])
+    for k in (1, 5):
+        ours, theirs = prdc(real, fake, k), compute_prdc(real, fake, k)
+        for name, value in theirs.items():
+            assert ours[name] == pytest.approx(float(value), abs=1e-9), name
+
+
 def test_a_large_common_offset_costs_no_digits() -> None:
     real, fake = sets(7)
     offset = np.linspace(-1e7, 1e7, real.shape[1])

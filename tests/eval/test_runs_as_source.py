@@ -137,3 +137,17 @@ def test_a_report_of_two_or_three_images_a_class_is_read_again(tmp_path: Path) -
         )
         assert Report.from_json(file).metrics == report.metrics
         assert ("intra_kid" in report.intervals) == (n > 2)
+
+
+def test_a_generator_without_classes_is_refused_although_its_run_knew_class_names(tmp_path: Path) -> None:
+    sizes = {
+        "z_dim": 8,
+        "w_dim": 8,
+        "resolution": 16,
+        "img_channels": 1,
+        "channel_base": 64,
+        "channel_max": 8,
+    }
+    Generator(num_classes=0, class_names=NAMES, **sizes).save_pretrained(tmp_path / "network")
+    with pytest.raises(InputError, match="the generator has no classes"):
+        open_source(tmp_path / "network", FAKE)

@@ -17,6 +17,7 @@ from official_files import random_networks
 from gan_lt.cli import main
 from gan_lt.errors import InputError
 from gan_lt.interop import export_onnx, export_program
+from gan_lt.interop.exported_graphs import reference_output
 from gan_lt.models import Discriminator, Generator
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -97,6 +98,7 @@ def test_onnx_holds_everything_in_one_checked_file(exported: tuple[Generator, di
 @pytest.mark.parametrize(
     "changes",
     [
+        {"unconditional_resolution": 4},
         pytest.param({"architecture": "resnet", "num_classes": 0}, marks=pytest.mark.slow),
         pytest.param({"architecture": "skip", "num_classes": 0, "resolution": 32}, marks=pytest.mark.slow),
         pytest.param({"architecture": "resnet", "resolution": 16, "img_channels": 1}, marks=pytest.mark.slow),
@@ -125,8 +127,9 @@ def test_export_leaves_the_generator_as_it_is(tmp_path: Path) -> None:
     assert all(torch.equal(value, G.state_dict()[name]) for name, value in before.items())
 
 
-def test_a_program_runs_where_gan_lt_is_not_installed(tmp_path: Path) -> None:
-    G = generator(class_names=["a", "b", "c"])
+@pytest.mark.parametrize("unconditional_resolution", [0, 4])
+def test_a_program_runs_where_gan_lt_is_not_installed(tmp_path: Path, unconditional_resolution: int) -> None:
+    G = generator(class_names=["a", "b", "c"], unconditional_resolution=unconditional_resolution)
     G.save_pretrained(tmp_path / "saved")
     assert main(["export", str(tmp_path / "saved"), "--format=torch", "--out", str(tmp_path / "g.pt2")]) == 0
     z, y = latents(G, 4)
@@ -170,6 +173,16 @@ def test_refusals_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     )
     with pytest.raises(InputError, match=r"onnxscript: pip install gan-lt\[onnx\]"):
         export_onnx(G, tmp_path / "g.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_that_computes_something_else_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = "gan_lt.interop.program_export.reference_output"
+    monkeypatch.setattr(truth, lambda g, part, inputs: reference_output(g, part, inputs) + 0.01)
+    with pytest.raises(InputError, match="the program computes images that differ"):
+        export_program(generator(), tmp_path / "g.pt2")
     assert not list(tmp_path.iterdir())
 
 
