@@ -81,8 +81,9 @@ def _ball_limits(features: FloatArray, k: int) -> FloatArray:
 
     A squared distance is rounded in units of |x|^2 + |y|^2, and near the border |y|^2 is at most 2 |x|^2 + 2 r^2.
     """
-    squared = kth_neighbour_distance(features, k) ** 2
-    return squared - 1e-12 * (3 * np.einsum("ij,ij->i", features, features) + 2 * squared)
+    squared: FloatArray = kth_neighbour_distance(features, k) ** 2
+    limits: FloatArray = squared - 1e-12 * (3 * np.einsum("ij,ij->i", features, features) + 2 * squared)
+    return limits
 
 
 def expected_coverage(n_real: int, n_fake: int, k: int = 5) -> float:
