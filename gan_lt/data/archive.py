@@ -5,21 +5,24 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import posixpath
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_lt.data.image_set import DRIVE
 from gan_lt.data.labelling import (
     LabelledNames,
-    folder_around,
+    folder_around_classes,
+    folder_of_description,
     is_image_name,
+    labels_below,
     labels_from_folders,
     labels_from_json,
 )
@@ -106,7 +109,8 @@ def _unpack_lzma(data: bytes, size: int) -> bytes:
 def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
     """The images in the zip at ``path``, labelled by its dataset.json if it has one, otherwise by folder.
 
-    A folder around everything is passed over, and so are hidden files and files that are not images.
+    A folder around all class folders is passed over, and so are hidden files, files that are not images, and images
+    beside the class folders.
 
     Raises:
         InputError: not a zip; a name that leaves the zip ("..", absolute) or stands there twice; an entry
@@ -120,10 +124,11 @@ def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
     with archive:
         entries = archive.infolist()
         _require_safe(entries, shown)
-        labelled = _label(archive, entries, shown)
+        written = {_normal(entry.filename): entry for entry in entries}
+        labelled = _label(archive, written, shown)
+        images = [written[name] for name in labelled.names]
     # zipfile believes what the directory says of places and sizes, and an array holds 63 bits
     end = path.stat().st_size
-    images = [archive.getinfo(name) for name in labelled.names]
     for entry in images:
         if not 0 <= entry.header_offset <= end or entry.compress_size > end or entry.file_size >= 2**62:
             raise InputError(f"{shown}: entry {entry.filename!r} lies outside the file: make the zip again")
@@ -131,21 +136,26 @@ def label_zip(path: Path, shown: str) -> tuple[ZipFiles, LabelledNames]:
     return ZipFiles(path, labelled.names, images, shown), labelled
 
 
-def _label(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], shown: str) -> LabelledNames:
-    names = [entry.filename for entry in entries if not entry.is_dir() and is_image_name(entry.filename)]
-    description = _description(names, {entry.filename for entry in entries})
-    if description is not None:
+def _label(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], shown: str) -> LabelledNames:
+    names = [name for name, entry in entries.items() if not entry.is_dir() and is_image_name(name)]
+    around = folder_of_description(names, entries.__contains__)
+    if around is not None:
+        description = f"{around}dataset.json"
         try:
-            text = archive.read(description)
+            text = archive.read(entries[description])
         except UNREADABLE as error:
             raise InputError(f"{shown}: {description} can't be read ({error}): make the zip again") from error
-        around = description.removesuffix("dataset.json")
-        return _with_prefix(labels_from_json(text, _without(names, around), shown), around)
+        return labels_below(around, names, lambda inside: labels_from_json(text, inside, shown))
 
     folders = _leaf_folders(entries)
-    around = folder_around([*names, *(f"{folder}/" for folder in folders)])
-    classes = {folder.partition("/")[0] for folder in _without(folders, around)}
-    return _with_prefix(labels_from_folders(_without(names, around), classes, shown), around)
+    around = folder_around_classes(names, folders, shown)
+    classes = {folder[len(around) :].partition("/")[0] for folder in folders}
+    return labels_below(around, names, lambda inside: labels_from_folders(inside, classes, shown))
+
+
+def _normal(name: str) -> str:
+    """An entry's name without "./", as some programs write it; that of a folder keeps its slash."""
+    return posixpath.normpath(name) + ("/" if name.endswith("/") else "")
 
 
 def _require_safe(entries: list[zipfile.ZipInfo], shown: str) -> None:
@@ -155,13 +165,14 @@ def _require_safe(entries: list[zipfile.ZipInfo], shown: str) -> None:
         if not name:
             raise InputError(f"{shown}: an entry has no name: make the zip again")
         path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or (len(name) > 1 and name[1] == ":"):
+        if path.is_absolute() or ".." in path.parts or DRIVE.match(name):
             raise InputError(
                 f"{shown}: entry {name!r} points outside the zip: make it again with relative names"
             )
-        if name in seen:
+        normal = _normal(name)
+        if normal in seen:
             raise InputError(f"{shown}: entry {name!r} is there twice: make it again with one")
-        seen.add(name)
+        seen.add(normal)
         if entry.file_size > _BOMB_BYTES and entry.file_size > _BOMB_RATIO * entry.compress_size:
             raise InputError(
                 f"{shown}: entry {name!r} expands from {entry.compress_size} to {entry.file_size} bytes, "
@@ -183,29 +194,12 @@ def _require_readable(entry: zipfile.ZipInfo, shown: str) -> None:
         )
 
 
-def _description(names: list[str], entries: set[str]) -> str | None:
-    """dataset.json at the root, or at the root of a folder that all images lie in."""
-    if "dataset.json" in entries:
-        return "dataset.json"
-    roots = {name.partition("/")[0] for name in names}
-    inside = f"{next(iter(roots))}/dataset.json" if len(roots) == 1 else ""
-    return inside if inside in entries else None
-
-
-def _leaf_folders(entries: list[zipfile.ZipInfo]) -> list[str]:
-    """Folders that hold no folder, also those without any image."""
+def _leaf_folders(entries: Iterable[str]) -> list[str]:
+    """Folders that hold no folder, with their slashes; also those without any image."""
     folders: set[PurePosixPath] = set()
-    for entry in entries:
-        path = PurePosixPath(entry.filename)
+    for name in entries:
+        path = PurePosixPath(name)
         if not any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
-            folders.add(path if entry.is_dir() else path.parent)
+            folders.add(path if name.endswith("/") else path.parent)
     ancestors = {ancestor for folder in folders for ancestor in folder.parents}
-    return sorted(str(folder) for folder in folders - ancestors if folder.parts)
-
-
-def _without(names: list[str], around: str) -> list[str]:
-    return [name[len(around) :] for name in names]
-
-
-def _with_prefix(labelled: LabelledNames, around: str) -> LabelledNames:
-    return replace(labelled, names=tuple(around + name for name in labelled.names)) if around else labelled
+    return sorted(f"{folder}/" for folder in folders - ancestors if folder.parts)

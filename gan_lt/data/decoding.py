@@ -41,13 +41,15 @@ class ImageHeader:
 
 def require_resolution(resolution: int, option: str = "--resolution") -> int:
     """``resolution`` itself, or InputError where it is not a power of two from 8 to 1024."""
-    power_of_two = isinstance(resolution, int) and resolution > 0 and resolution & (resolution - 1) == 0
+    power_of_two = (
+        isinstance(resolution, int | np.integer) and resolution > 0 and resolution & (resolution - 1) == 0
+    )
     if not power_of_two or not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
         raise InputError(
             f"{option} {resolution} is not possible: it must be a power of two "
             f"from {MIN_RESOLUTION} to {MAX_RESOLUTION}"
         )
-    return resolution
+    return int(resolution)
 
 
 def read_header(stream: IO[bytes], where: Where) -> ImageHeader:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from gan_lt.data.pixels import ArrayPixels, IndexArray, PixelSource, Uint8Array
 from gan_lt.errors import InputError
 
+DRIVE = re.compile(r"[A-Za-z]:(?=[/\\]|\Z)")  # of Windows; "0:ant" and "a:b" are names
+MAX_CLASSES = (
+    2**31 - 1
+)  # what lists and shards take; a label beyond is a mistake, and counting to it takes all memory
 IN_MEMORY_BYTES = 2 * 2**30  # sets up to this size, decoded, are kept in memory
 
 
@@ -78,6 +84,7 @@ class ImageSet:
                 f"must be integers of shape ({len(images)},)"
             )
         if class_names is None:
+            require_countable(labels_array, name)
             class_names = [str(k) for k in range(int(labels_array.max(initial=0)) + 1)]
         return cls(
             name=name,
@@ -174,6 +181,14 @@ class ImageSet:
         return chosen.astype(np.int64)
 
 
+def require_countable(labels: NDArray[np.integer[Any]], where: str) -> None:
+    """InputError where labels are so large that classes up to them can't be counted."""
+    if labels.size and labels.max() >= MAX_CLASSES:
+        raise InputError(
+            f"{where}: label {labels.max()} is not a class index below {MAX_CLASSES:,}: number the classes 0, 1, ..."
+        )
+
+
 def require_class_names(class_names: tuple[str, ...], where: str) -> None:
     """InputError unless the names differ and each can be a folder's name: sampling writes such folders."""
     if not class_names:
@@ -184,6 +199,11 @@ def require_class_names(class_names: tuple[str, ...], where: str) -> None:
             raise InputError(f"{where}: class name {name!r} is not a name: give every class a non-empty text")
         if PurePosixPath(name.replace("\\", "/")).parts != (name,) or name == ".." or not name.isprintable():
             raise InputError(f"{where}: class name {name!r} can't be a folder's name: rename the class")
+        if name.startswith(".") or name == "__MACOSX" or DRIVE.match(name):
+            raise InputError(
+                f"{where}: class name {name!r} would be a folder that is passed over or a drive when it is opened again: "
+                "rename the class"
+            )
         if name in seen:
             raise InputError(f"{where}: two classes are named {name!r}: rename one")
         seen.add(name)

@@ -91,11 +91,11 @@ def print_summary(summary: DatasetSummary, console: Console | None = None) -> No
     console.print(_histogram(summary))
     commonest, rarest = int(np.argmax(summary.counts)), int(np.argmin(summary.counts))
     facts = Table.grid(padding=(0, 2))
-    facts.add_row(
-        "imbalance ratio",
-        f"{summary.ratio:.4g}: {escape(summary.class_names[commonest])} has {summary.counts[commonest]:,}, "
-        f"{escape(summary.class_names[rarest])} {summary.counts[rarest]:,}",
-    )
+    most, least = summary.counts[commonest], summary.counts[rarest]
+    extremes = f"{escape(summary.class_names[commonest])} has {most:,}, {escape(summary.class_names[rarest])} {least:,}"
+    if most == least:
+        extremes = f"every class has {most:,}"
+    facts.add_row("imbalance ratio", f"{summary.ratio:.4g}: {extremes}")
     facts.add_row("shot groups", ", ".join(_group_sizes(summary)))
     if summary.ratio == 1:
         facts.add_row("balanced", "thin it out with --imbalance R to study a long tail")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,9 +32,15 @@ def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key under which "img2" comes before "img10"; ASCII digits are compared as numbers."""
     pieces = re.split(r"([0-9]+)", name)
     key = [
-        (0, int(piece), "") if index % 2 else (1, 0, piece.casefold()) for index, piece in enumerate(pieces)
+        _number_key(piece) if index % 2 else (1, 0, piece.casefold()) for index, piece in enumerate(pieces)
     ]
     return key, name
+
+
+def _number_key(digits: str) -> tuple[int, int, str]:
+    """In the order of the numbers, which Python refuses to make of more than 4300 digits."""
+    significant = digits.lstrip("0")
+    return 0, len(significant), significant
 
 
 def is_image_name(name: str) -> bool:
@@ -66,6 +73,63 @@ def folder_around(paths: list[str]) -> str:
         around += f"{rest[0][0]}/"
         rest = [parts[1:] for parts in rest]
     return around
+
+
+def folder_around_classes(names: Sequence[str], folders: Sequence[str], where: str) -> str:
+    """The folder around all class folders, with its slash, or "".
+
+    Images at the root, beside it, don't count: they lie in no class.
+
+    Args:
+        names: relative paths of images.
+        folders: relative paths of folders, each with its slash; also such as hold no image.
+
+    Raises:
+        InputError: the only folder holds images and, beside them, two or more folders of images.
+    """
+    paths = (*names, *folders)
+    around = ""
+    while True:
+        first = {path[len(around) : path.find("/", len(around)) + 1] for path in paths if "/" in path} - {""}
+        inner = around + first.pop() if len(first) == 1 else ""
+        if not inner or not any(path.find("/", len(inner)) >= 0 for path in paths):
+            return around
+        beside = [name for name in names if name.startswith(inner) and "/" not in name[len(inner) :]]
+        if beside:
+            _require_one_reading(inner, beside, names, where)
+            return around
+        around = inner
+
+
+def _require_one_reading(folder: str, beside: list[str], names: Sequence[str], where: str) -> None:
+    """Either reading of a folder that may be a class, or around classes, would lose classes or images in silence."""
+    below = sorted({name.rpartition("/")[0] for name in names if "/" in name[len(folder) :]}, key=natural_key)
+    if len(below) > 1:
+        raise InputError(
+            f"{where}: its only folder, {folder}, holds {len(beside)} images ({min(beside)}, ...) beside {len(below)} "
+            f"folders of images ({below[0]}, {below[1]}, ...), so it may be a class or lie around the classes: move "
+            f"these images out of {folder}, or all images of a class into its folder"
+        )
+
+
+def folder_of_description(names: Iterable[str], is_there: Callable[[str], bool]) -> str | None:
+    """The folder, "" or with its slash, whose dataset.json labels the images; None without any.
+
+    It is the root, or the only folder of it that holds images.
+    """
+    if is_there("dataset.json"):
+        return ""
+    roots = {name.partition("/")[0] for name in names if "/" in name}
+    around = f"{roots.pop()}/" if len(roots) == 1 else ""
+    return around if around and is_there(f"{around}dataset.json") else None
+
+
+def labels_below(
+    around: str, names: Iterable[str], label: Callable[[list[str]], LabelledNames]
+) -> LabelledNames:
+    """What ``label`` makes of the names in the folder ``around``, which it sees without that and returns with it."""
+    labelled = label([name[len(around) :] for name in names if name.startswith(around)])
+    return replace(labelled, names=tuple(around + name for name in labelled.names)) if around else labelled
 
 
 def labels_from_folders(names: Iterable[str], folders: Iterable[str], where: str) -> LabelledNames:
@@ -175,7 +239,7 @@ def _label_pairs(labels: object, where: str) -> dict[str, int]:
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], str):
             raise InputError(f'{where}: {pair!r:.80} in "labels" is not an [image, label] pair')
-        name, label = pair[0].replace("\\", "/"), pair[1]
+        name, label = posixpath.normpath(pair[0].replace("\\", "/")), pair[1]
         if isinstance(label, bool) or not isinstance(label, int):
             raise InputError(f"{where}: label {label!r:.40} of {name} is not a class index (0, 1, ...)")
         if name in label_of:

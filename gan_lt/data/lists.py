@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gan_lt.data.folder import FolderFiles
-from gan_lt.data.image_set import require_class_names
+from gan_lt.data.image_set import DRIVE, require_class_names
 from gan_lt.data.labelling import LabelledNames, in_class_order, is_image_name, is_legible
 from gan_lt.errors import InputError
 
@@ -143,7 +143,7 @@ def _add(label_of: dict[str, int], path: str, label: int, where: str) -> None:
         )
     slashed = path.replace("\\", "/")
     name = posixpath.normpath(slashed)  # one image has one name, however it is written
-    if name.startswith("/") or name[1:2] == ":" or ".." in slashed.split("/"):
+    if name.startswith("/") or DRIVE.match(name) or ".." in slashed.split("/"):
         raise InputError(
             f"{where}: {path!r:.200} leads out of the folder of images: write paths relative to it"
         )

@@ -57,7 +57,8 @@ def open_image_set(
     - a zip with ``dataset.json`` in StyleGAN's form (optionally with ``class_names``), or of class folders;
     - WebDataset shards: a folder of tar files, one of them, or a pattern such as ``train-{000000..000009}.tar``;
     - a list: a ``.txt`` with lines ``path label``, or COCO annotations in a ``.json``;
-    - ``digits``, ``cifar10`` or ``cifar100``; ``digits:test`` picks a split, ``./digits`` a folder.
+    - ``digits``, ``cifar10`` or ``cifar100``; ``digits:test`` picks a split, ``./digits`` a folder,
+      and so does every ``Path``.
 
     Sets of up to 2 GiB, decoded, are decoded here, once; larger ones on demand. Classes of folders are in the
     natural order of their names, images in that of theirs.
@@ -75,14 +76,19 @@ def open_image_set(
         option: the command-line option that ``spec`` came from, for messages.
 
     Raises:
-        InputError: nothing there, no labels, an empty class, a corrupt image, sizes that differ: one line
+        InputError: an empty ``spec``, nothing there, no labels, an empty class, a corrupt image, sizes that differ: one line
             that names the file, the value and the remedy.
     """
     if resolution is not None:
-        require_resolution(resolution)
+        resolution = require_resolution(resolution)
     if channels not in (None, 1, 3):
         raise InputError(f"channels {channels} is not possible: it must be 1 (gray) or 3 (RGB)")
-    name, part = _named_set(str(spec), split, option)
+    channels = None if channels is None else int(channels)
+    if spec == "":
+        raise InputError(
+            f"{option} is empty: give a folder, a zip, a list, or one of {', '.join(NAMED_SETS)}"
+        )
+    name, part = _named_set(spec, split, option)
     if name == "digits":
         return open_digits(part, resolution, channels)
     if name is not None:
@@ -108,10 +114,11 @@ def is_named(spec: str) -> bool:
     return spec.partition(":")[0] in NAMED_SETS
 
 
-def _named_set(spec: str, split: str, option: str) -> tuple[str | None, str]:
+def _named_set(spec: str | Path, split: str, option: str) -> tuple[str | None, str]:
     if split not in SPLITS:
         raise InputError(f"split {split!r} is not known: it must be 'train' or 'test'")
-    name, colon, suffix = spec.partition(":")
+    # a Path is one: Path("./digits") is equal to Path("digits")
+    name, colon, suffix = spec.partition(":") if isinstance(spec, str) else ("", "", "")
     if name not in NAMED_SETS:
         return None, split
     if colon and suffix not in SPLITS:

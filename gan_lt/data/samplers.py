@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gan_lt.data.image_set import ImageSet
+from gan_lt.data.image_set import ImageSet, require_countable
 from gan_lt.errors import InputError
 
 SamplerName = Literal["natural", "balanced", "sqrt", "effective"]
@@ -38,15 +38,17 @@ class ClassSampler:
         probability = np.asarray(weights, dtype=np.float64)
         self.name = name
         self.seed = seed
-        self._size = np.bincount(labels, minlength=len(probability)).astype(np.int64)
         if seed < 0:
             raise InputError(f"seed {seed} is negative: it must be 0 or more")
-        if labels.size == 0 or len(self._size) != len(probability):
+        if labels.size == 0 or labels.min() < 0 or labels.max() >= len(probability):
             raise InputError(f"sampler {name}: {len(labels)} images do not fit {len(probability)} groups")
+        self._size = np.bincount(labels, minlength=len(probability)).astype(np.int64)
         bad = (self._size == 0) & (probability > 0) | (probability < 0) | ~np.isfinite(probability)
         if bad.any() or probability.sum() <= 0:
             raise InputError(f"sampler {name}: group {int(bad.argmax())} lacks images or weight")
-        self._cumulative = np.cumsum(probability) / probability.sum()
+        cumulative = np.cumsum(probability)
+        # by its own last, not by the sum, which is rounded otherwise: it must end in 1, or group G could be drawn
+        self._cumulative = cumulative / cumulative[-1]
         self._members = np.argsort(labels, kind="stable").astype(np.int64)
         self._start = np.cumsum(self._size) - self._size
         self._drawn = 0
@@ -145,11 +147,13 @@ def make_sampler(
         seed: 0 or more.
 
     Raises:
-        InputError: an unknown name, a beta out of range, counts that are not those of the labels.
+        InputError: an unknown name, a beta out of range, labels too large to be counted, counts that are not those of
+            the labels.
     """
     label_array = np.asarray(labels, dtype=np.int64)
     if label_array.ndim != 1 or label_array.size == 0 or label_array.min() < 0:
         raise InputError(f"labels of shape {label_array.shape} can't be sampled: they must be [N], 0 or more")
+    require_countable(label_array, f"sampler {name}")
     found = np.bincount(label_array, minlength=0 if counts is None else len(np.asarray(counts)))
     n_k = found if counts is None else np.asarray(counts)
     if not np.array_equal(n_k, found):

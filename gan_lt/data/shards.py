@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gan_lt.data.decoding import IMAGE_SUFFIXES
 from gan_lt.data.folder import CHECKSUM_BYTES
 from gan_lt.data.image_set import require_class_names
-from gan_lt.data.labelling import LabelledNames, folder_around, natural_key
+from gan_lt.data.labelling import LabelledNames, folder_around, folder_around_classes, natural_key
 from gan_lt.data.pixels import IndexArray
 from gan_lt.data.shard_samples import Samples, read_samples
 from gan_lt.data.stretch import open_stretch, read_stretch
@@ -131,8 +131,8 @@ def _by_folder(
     """Positions of the images, ordered by class; the classes; their codes."""
     shards = np.frombuffer(samples.shards, dtype=np.int32).tolist()
     entries = [name[len(shard_names[shard]) + 1 :] for name, shard in zip(samples.names, shards, strict=True)]
-    around = len(folder_around(entries))
-    folders = [entry[around:].partition("/") for entry in entries]
+    around = folder_around_classes(entries, (), shown)
+    folders = [entry.removeprefix(around).partition("/") for entry in entries]
     inside = [position for position, (_, slash, _) in enumerate(folders) if slash]
     if not inside:
         raise InputError(f"{shown} holds no labelled images: {_NEEDED}")

@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gan_lt.data.image_set import DRIVE
 from gan_lt.data.labelling import is_legible
 from gan_lt.errors import InputError
 
@@ -189,7 +190,7 @@ class TarMembers:
 
     def _inside(self, name: str) -> str:
         parts = name.replace("\\", "/").split("/")
-        if ".." in parts or not parts[0] or name[1:2] == ":":
+        if ".." in parts or not parts[0] or DRIVE.match(name):
             raise InputError(
                 f"{self._shown}: entry {name!r:.200} points outside the shard: make it again with relative names"
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +36,11 @@ def test_inspect_prints_every_class_in_80_columns(capsys: pytest.CaptureFixture[
     assert "imbalance ratio  20.67: 0 has 124, 9 6" in out
     assert "many (over 100): 1, medium (20 to 100): 5, few (under 20): 4" in out
     assert "--preset digits-lt" in out
+
+
+def test_inspect_words_a_balanced_set_as_one(make_folder: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("inspect", make_folder({"a": 3, "b": 3})) == 0
+    assert re.search(r"imbalance ratio +1: every class has 3 *\n", capsys.readouterr().out)
 
 
 def test_inspect_lists_what_was_left_out(make_folder: Make, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +100,18 @@ def test_convert_round_trip(make_folder: Make, tmp_path: Path, mode: str) -> Non
     assert _run("convert", root, out, "--force") == 0
     assert out.read_bytes() == first
     assert [path.name for path in out.parent.iterdir()] == ["out.zip"]
+
+
+@pytest.mark.parametrize("name", ["0:airplane", "a:b", ":x"])
+def test_names_with_a_colon_can_be_read_back(make_folder: Make, tmp_path: Path, name: str) -> None:
+    root = make_folder({name: 2, "zebra": 1})
+    assert _run("convert", root, tmp_path / "out.zip") == 0
+    with tarfile.open(tmp_path / "out.tar", "w") as shard:
+        shard.add(root, ".")
+    (tmp_path / "list.txt").write_text(f"{name}/0.png 0\nzebra/0.png 1\n")
+    for path in (tmp_path / "out.zip", tmp_path / "out.tar"):
+        assert open_image_set(path).class_names == (name, "zebra")
+    assert open_image_set(tmp_path / "list.txt", data_root=root).ids == (f"{name}/0.png", "zebra/0.png")
 
 
 def test_convert_thins_and_resizes(tmp_path: Path) -> None:

@@ -49,7 +49,18 @@ def test_arrays_that_are_no_image_set_are_refused() -> None:
         ImageSet.from_arrays(IMAGES, LABELS[:5])
 
 
-@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "a\\b", "/a", "a\n", "a\0"])
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "a\\b", "/a", "a\n", "a\0", "C:"])
 def test_class_names_that_are_no_folder_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="class name"):
         ImageSet.from_arrays(IMAGES, LABELS, class_names=["a", "b", name])
+
+
+@pytest.mark.parametrize("name", [".x", "__MACOSX", "c:"])
+def test_class_names_that_readers_pass_over_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"class name .*opened again: rename the class"):
+        ImageSet.from_arrays(IMAGES, LABELS, class_names=["a", "b", name])
+
+
+def test_labels_that_can_not_be_counted_are_refused() -> None:
+    with pytest.raises(InputError, match=r"label 100000000000 is not a class index below"):
+        ImageSet.from_arrays(IMAGES, [0, 0, 0, 1, 1, 10**11])

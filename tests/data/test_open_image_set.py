@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +61,90 @@ def test_zip_of_class_folders(make_folder: Make, make_zip: Make, prefix: str) ->
     assert image_set.class_names == ("cat", "dog")
     assert image_set.labels.tolist() == [0, 0, 1]
     assert np.array_equal(image_set.images(), open_image_set(root).images())
+
+
+@pytest.mark.parametrize("prefix", ["", "wrapped/", "a/b/"])
+@pytest.mark.parametrize("stray", [False, True])
+def test_a_folder_around_the_classes_is_passed_over(
+    make_folder: Make, make_zip: Make, prefix: str, stray: bool
+) -> None:
+    """In folders as in zips, and whatever image lies beside it."""
+    root = make_folder({f"{prefix}cat": 2, f"{prefix}dog": 1})
+    if stray:
+        shutil.copy(root / prefix / "cat" / "0.png", root / "preview.png")
+    folder, archive = open_image_set(root), open_image_set(make_zip(root))
+    assert folder.class_names == archive.class_names == ("cat", "dog")
+    assert folder.ids == archive.ids == (f"{prefix}cat/0.png", f"{prefix}cat/1.png", f"{prefix}dog/0.png")
+    assert np.array_equal(folder.images(), archive.images())
+
+
+def test_one_class_with_images_at_two_depths_stays_one(make_folder: Make, make_zip: Make) -> None:
+    root = make_folder({"cat": 2, "cat/more": 1})
+    for path in (root, make_zip(root)):
+        assert open_image_set(path).class_names == ("cat",)
+        assert len(open_image_set(path)) == 3
+
+
+@pytest.mark.parametrize("around", ["", "set/"])
+def test_dataset_json_in_the_folder_around_all_images(make_folder: Make, make_zip: Make, around: str) -> None:
+    root = make_folder({f"{around}00000": 2})
+    shutil.copy(root / around / "00000" / "0.png", root / "preview.png")
+    labels = {"00000/0.png": 1, "./00000/1.png": 0} | ({} if around else {"preview.png": 0})
+    (root / around / "dataset.json").write_text(json.dumps({"labels": labels}))
+    archive = make_zip(root)
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.write(root / around / "dataset.json", f"{around}dataset.json")
+    for path in (root, archive):
+        image_set = open_image_set(path)
+        assert image_set.class_names == ("0", "1")
+        assert image_set.ids[-1] == f"{around}00000/0.png"
+
+
+def test_zip_names_may_begin_with_a_dot_and_slash(make_folder: Make, make_zip: Make) -> None:
+    root = make_folder({"cat": 2, "dog": 1})
+    with_dots = open_image_set(make_zip(root, prefix="./"))
+    assert with_dots.ids == open_image_set(root).ids == ("cat/0.png", "cat/1.png", "dog/0.png")
+    assert np.array_equal(with_dots.images(), open_image_set(root).images())
+    pairs = [["./cat/0.png", 1], ["./cat/1.png", 0], ["./dog/0.png", 1]]
+    assert open_image_set(make_zip(root, {"labels": pairs}, prefix="./")).labels.tolist() == [0, 1, 1]
+
+
+def test_class_folders_may_be_links(make_folder: Make) -> None:
+    elsewhere = make_folder({"b": 2}, name="elsewhere")
+    root = make_folder({"a": 1})
+    (root / "b").symlink_to(elsewhere / "b", target_is_directory=True)
+    assert open_image_set(root).counts.tolist() == [1, 2]
+    around = root.with_name("around")
+    around.mkdir()
+    (around / "data").symlink_to(root, target_is_directory=True)
+    assert open_image_set(around).ids == ("data/a/0.png", "data/b/0.png", "data/b/1.png")
+    (root / "a" / "again").symlink_to(root, target_is_directory=True)  # inside a class: not followed
+    assert len(open_image_set(root)) == 3
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10"])
+def test_a_path_is_a_path_whatever_it_is_called(
+    make_folder: Make, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(make_folder({"cat": 2}, name=name).parent)
+    for spec in (Path(f"./{name}"), f"./{name}"):
+        assert open_image_set(spec).class_names == ("cat",)
+
+
+def test_names_with_very_long_numbers_are_sorted(make_folder: Make, make_zip: Make, tmp_path: Path) -> None:
+    root = make_folder({"a": 1})
+    with zipfile.ZipFile(tmp_path / "long.zip", "w") as archive:
+        for name in ("9" * 5000, "1" + "0" * 5000, "007", "8"):
+            archive.write(root / "a" / "0.png", f"a/{name}.png")
+    lengths = [len(name) for name in open_image_set(tmp_path / "long.zip").ids]
+    assert lengths == [9, 7, 5006, 5007]
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.int32, np.uint8])
+def test_sizes_may_be_integers_of_numpy(make_folder: Make, integer: type[np.integer[Any]]) -> None:
+    root = make_folder({"a": 1})
+    image_set = open_image_set(root, resolution=integer(8), channels=integer(1))
+    assert image_set.fingerprint() == open_image_set(root, resolution=8, channels=1).fingerprint()
 
 
 def test_folder_with_dataset_json(make_folder: Make) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,8 @@ def test_bad_options_are_refused(make_folder: Make) -> None:
     refused(root, "split 'valid'", split="valid")
     refused("digits:valid", "'valid'", "digits:test")
     refused("no/such/place", "--data no/such/place", "sub-folder", "dataset.json", "cifar100")
+    refused("", "--data is empty", "a folder", "digits")
+    refused("", "--real is empty", option="--real")
     refused("no/such/place", "--real no/such/place", option="--real")
 
 
@@ -49,6 +52,31 @@ def test_folders_without_labelled_images_are_refused(make_folder: Make, tmp_path
     refused(flat, "flat", "sub-folder for every class")
     (flat / "0.bin").write_text("not a zip")
     refused(flat / "0.bin", "not a zip")
+
+
+def test_a_folder_that_may_be_a_class_or_lie_around_classes_is_refused(
+    make_folder: Make, make_zip: Make
+) -> None:
+    root = make_folder({"data": 1, "data/cat": 2, "data/dog": 1})
+    for path in (root, make_zip(root)):
+        refused(path, path.name, "data/", "1 images (data/0.png, ...)", "(data/cat, data/dog, ...)", "move")
+    with tarfile.open(root.with_name("set.tar"), "w") as shard:
+        shard.add(root, ".")
+    refused(root.with_name("set.tar"), "set.tar", "data/", "1 images (data/0.png, ...)")
+
+
+def test_an_empty_class_in_a_folder_around_is_refused(make_folder: Make) -> None:
+    refused(make_folder({"data/cat": 1, "data/dog": 0}), "class 'dog' has no images")
+
+
+def test_links_that_lead_back_are_refused(make_folder: Make) -> None:
+    root = make_folder({"a": 1})
+    (root / "b").symlink_to(root, target_is_directory=True)
+    refused(root, "b links to", "which it lies in itself", "remove the link")
+    first, second = make_folder({"": 0}, name="first"), make_folder({"": 0}, name="second")
+    (first / "on").symlink_to(second, target_is_directory=True)
+    (second / "on").symlink_to(first, target_is_directory=True)
+    refused(first, "on links to", "remove the link")
 
 
 def test_corrupt_images_are_named_or_left_out(make_folder: Make, caplog: pytest.LogCaptureFixture) -> None:
@@ -137,11 +165,20 @@ def test_zips_without_labels_are_refused(make_folder: Make, make_zip: Make, tmp_
     refused(tmp_path / "empty_class.zip", "class 'dog' has no images")
 
 
-@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png", "C:/x.png"])
+@pytest.mark.parametrize(
+    "name", ["../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png", "C:/x.png", "c:\\x.png"]
+)
 def test_zip_names_that_escape_are_refused(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"x")
     refused(tmp_path / "bad.zip", "outside the zip")
+
+
+def test_zip_names_that_mean_the_same_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        archive.writestr("a/0.png", b"x")
+        archive.writestr("./a/0.png", b"y")
+    refused(tmp_path / "twice.zip", "'./a/0.png' is there twice")
 
 
 def test_zip_bombs_and_huge_images_are_refused(tmp_path: Path) -> None:

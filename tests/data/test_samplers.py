@@ -114,3 +114,22 @@ def test_bad_samplers_are_refused() -> None:
         make_sampler("natural", LABELS).next_indices(-5)
     with pytest.raises(InputError, match="group 1 lacks images"):
         ClassSampler(np.array([0, 0, 2]), [1.0, 1.0, 1.0])
+
+
+def test_no_group_beyond_the_last_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares that add up to a little less than 1 would leave a gap at the end."""
+    highest = 1 - 2.0**-53
+    monkeypatch.setattr("gan_lt.data.samplers.uniform_numbers", lambda *_: np.full(3, highest))
+    for num_groups in range(2, 200):
+        weights = np.sqrt(np.arange(1, num_groups + 1))
+        drawn = ClassSampler(np.arange(num_groups), weights).next_indices(3)
+        assert drawn.tolist() == [num_groups - 1] * 3
+
+
+def test_labels_that_can_not_be_counted_are_refused() -> None:
+    with pytest.raises(InputError, match=r"sampler balanced: label 100000000000 is not a class index below"):
+        make_sampler("balanced", [0, 10**11])
+    with pytest.raises(InputError, match="2 images do not fit 2 groups"):
+        ClassSampler([0, 10**11], [1.0, 1.0])
+    with pytest.raises(InputError, match="2 images do not fit 2 groups"):
+        ClassSampler([0, -1], [1.0, 1.0])
