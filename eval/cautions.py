@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eval.extractors.base import NO_FEATURES
 from eval.manifold import expected_coverage
 from eval.report import Report
 
@@ -27,7 +28,7 @@ def cautions(found: Findings, report: Report) -> list[str]:
 
 def _comparability(report: Report) -> list[str]:
     name = str(report.features["name"])
-    if name == "inception":
+    if name in ("inception", NO_FEATURES):
         return []
     said = [
         f"Distances are on {name} features: they are not FID and can't be compared with published FID values."

@@ -64,7 +64,7 @@ def evaluation_parser() -> argparse.ArgumentParser:
         "--num-fake", type=int, metavar="N", help="images a class from a generator (as the reference)"
     )
     inputs.add_argument(
-        "--truncation", type=float, default=1.0, metavar="PSI", help="truncation of a generator (1)"
+        "--truncation", type=float, default=1.0, metavar="PSI", help="truncation of a generator, 0 to 2 (1)"
     )
     inputs.add_argument("--allow-missing", action="store_true", help="report classes that one side lacks")
     measures = parser.add_argument_group("measures")
@@ -87,7 +87,9 @@ def evaluation_parser() -> argparse.ArgumentParser:
     measures.add_argument(
         "--unbalanced-reference", action="store_true", help="use all real images of every class"
     )
-    measures.add_argument("--seed", type=int, default=0, metavar="N")
+    measures.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of what is sampled and chosen, below 2^32 (0)"
+    )
     outputs = parser.add_argument_group("output")
     outputs.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
     outputs.add_argument("--report", type=Path, metavar="FILE.html", help="write the page")

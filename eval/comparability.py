@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.extractors.base import NO_FEATURES
 from eval.report import Report
 from eval.summary import CLASS_MEASURES
 
@@ -70,6 +71,8 @@ def _of_features(a: Report, b: Report) -> frozenset[str]:
 
 def _other_features(a: Report, b: Report) -> str | None:
     names = [str(report.features["name"]) for report in (a, b)]
+    if NO_FEATURES in names:
+        return None
     if names[0] != names[1]:
         return f"The features differ ({names[0]} and {names[1]}): distances can't be compared."
     if a.features["weights_hash"] != b.features["weights_hash"]:

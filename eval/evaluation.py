@@ -17,9 +17,12 @@ from eval.cautions import cautions
 from eval.distribution import DistributionSettings, compare_distributions
 from eval.extraction import extract_features
 from eval.extractors import ExtractorContext, build_extractor
+from eval.extractors.base import NoFeatures
+from eval.extractors.classifier import ClassifierExtractor
 from eval.gallery import collect_gallery
 from eval.intra_class import balanced_positions, per_class_distributions
 from eval.judging import judge_balance
+from eval.kernel import SEED_LIMIT
 from eval.measuring_copies import measure_memorization
 from eval.metric_names import metric_names
 from eval.overlap import shared_images
@@ -33,11 +36,29 @@ from eval.training_set import run_folder, training_set_of_run
 from eval.utility import UtilitySettings, utility_study
 from gan_lt.errors import InputError
 
+_ON_FEATURES = frozenset({"fid", "kid", "prdc", "ifid"})
+
 
 def at_least(lowest: int, value: int, name: str) -> None:
     """Raises InputError for what is no whole number of at least `lowest`."""
     if not isinstance(value, (int, np.integer)) or value < lowest:
-        raise InputError(f"{name} is {value}; it must be a whole number of at least {lowest}")
+        raise InputError(f"{name} is {value!r}; it must be a whole number of at least {lowest}")
+
+
+def require_seed(value: int) -> None:
+    """Raises InputError for what is no seed of everything that draws."""
+    at_least(0, value, "seed")
+    if value >= SEED_LIMIT:
+        raise InputError(f"seed is {value}; it must be a whole number from 0 to {SEED_LIMIT - 1}")
+
+
+def _require_counts(value: object) -> None:
+    """Raises InputError for training counts that are no list and no mapping; its entries need the classes' names."""
+    listed = isinstance(value, (Mapping, Sequence)) and not isinstance(value, (str, bytes))
+    if value is not None and not listed and getattr(value, "ndim", 0) != 1:
+        raise InputError(
+            f"train_counts is {value!r}; give a whole number a class, in class order or by class name"
+        )
 
 
 @dataclass(frozen=True)
@@ -63,9 +84,9 @@ class EvaluationOptions:
             ("kid_subset_size", 2),
             ("kid_subsets", 1),
             ("replicates", 0),
-            ("seed", 0),
         ):
             at_least(lowest, getattr(self, name), name)
+        require_seed(self.seed)
 
 
 def evaluate(
@@ -106,8 +127,9 @@ def evaluate(
         train_counts: training images a class, in class order or by name; None: as the sources know them.
         train: the training images, as for `real`, or the run they were used in; needed for memorization and
             utility. None: those of the run, if `fake` is one.
-        seed: fixes what is sampled, chosen and trained.
+        seed: fixes what is sampled, chosen and trained, from 0 to 2^32 - 1.
         num_fake: images a class from a generator; None: as many as the reference has.
+        truncation_psi: of a generator, from 0 to 2.
         split, data_root: how named sets are opened. resolution: the size that all images are brought to.
         allow_missing: report classes that are on one side only instead of refusing them.
         weights: file of the extractor's weights. cache_dir: folder to keep features in.
@@ -120,11 +142,16 @@ def evaluate(
 
     Raises InputError (a ValueError) with one line that names what can't be used and what to do.
     """
+    from gan_lt.sampling.truncation import require_psi
     from gan_lt.training.device import choose_device  # training measures with this package
 
     started = time.monotonic()
-    at_least(0, seed, "seed")
+    require_seed(seed)
     at_least(1, batch_size, "batch_size")
+    if num_fake is not None:
+        at_least(2, num_fake, "--num-fake")
+    _require_counts(train_counts)
+    require_psi(truncation_psi)
     device = str(choose_device(device))
     options = options or EvaluationOptions(seed=seed)
     train_asked = train is not None
@@ -170,7 +197,9 @@ def evaluate(
         counts = [int(n) for n in np.bincount(training.labels, minlength=len(names))]
 
     context = ExtractorContext(sides.real, seed, device, Path(weights) if weights else None, progress)
-    extractor = build_extractor(features, context)
+    # weights may be a download: what is judged and trained by small classifiers alone needs none
+    needed = _needs_features(wanted, features)
+    extractor = build_extractor(features, context) if needed else NoFeatures()
     cache = FeatureCache(cache_dir) if cache_dir is not None else None
 
     extracted: dict[int, npt.NDArray[np.float32]] = {}
@@ -190,7 +219,7 @@ def evaluate(
 
     found = Findings(names, sides, counts, options)
     copies_by_features = "memorization" in wanted and extractor.name != "classifier"
-    if wanted & {"fid", "kid", "prdc", "ifid"} or copies_by_features:
+    if wanted & _ON_FEATURES or copies_by_features:
         shared = [sides.real, sides.fake]
         if copies_by_features and training is not None:
             shared.append(training)
@@ -246,6 +275,14 @@ def evaluate(
     if report is not None:
         result.to_html(report)
     return result
+
+
+def _needs_features(wanted: frozenset[str], features: Any) -> bool:
+    """Whether anything wanted is measured on features, or judged by the classifier they are of."""
+    own_judge = (
+        features == "classifier" if isinstance(features, str) else isinstance(features, ClassifierExtractor)
+    )
+    return bool(wanted & {*_ON_FEATURES, "memorization"}) or ("balance" in wanted and own_judge)
 
 
 def _distributions(

@@ -17,7 +17,9 @@ def as_array(values: Any, what: str) -> npt.NDArray[Any]:
     moved).
     """
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        # numpy has no bfloat16
+        values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
     try:
         array = np.asarray(values)
     except ValueError as error:

@@ -12,6 +12,8 @@ from eval.feature_matrix import FloatArray, feature_pair
 from gan_lt.arguments import check_integer
 from gan_lt.errors import InputError
 
+SEED_LIMIT = 2**32  # of numpy's legacy generator, which draws the subsets
+
 
 def kernel_distance(
     a: Any, b: Any, subset_size: int = 1000, subsets: int = 100, seed: int = 0
@@ -24,13 +26,13 @@ def kernel_distance(
     every subset is the same one and the standard deviation is 0. `seed` fixes the subsets.
 
     Raises InputError (a ValueError) for fewer than 2 rows, different widths, NaN, subset_size < 2, subsets
-    < 1, or a seed outside 0 .. 2^32 - 1.
+    < 1, a seed outside 0 .. 2^32 - 1, or features so large that the kernel overflows.
     """
     left, right = feature_pair(a, b)
     check_integer(subset_size, "subset_size", 2)
     check_integer(subsets, "subsets", 1)
     check_integer(seed, "seed", 0)
-    if seed >= 2**32:
+    if seed >= SEED_LIMIT:
         raise InputError(f"seed={seed} must be below 2**32")
     size = min(subset_size, len(left), len(right))
     if size < subset_size:
@@ -41,7 +43,13 @@ def kernel_distance(
             UserWarning,
             stacklevel=2,
         )
-    values = subset_values(left, right, size, subsets, seed)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = subset_values(left, right, size, subsets, seed)
+    if not np.isfinite(values).all():
+        largest = max(float(np.abs(side).max()) for side in (left, right))
+        raise InputError(
+            f"features reach {largest:g}, whose cubic kernel overflows; divide both by one number"
+        )
     return float(values.mean()), float(values.std())
 
 

@@ -88,8 +88,9 @@ class KnownImages:
 def _first_of_each(rows: FloatArray) -> npt.NDArray[np.int64]:
     """Positions of the first of each group of equal rows."""
     seen: dict[bytes, int] = {}
+    # -0.0 equals 0.0 in other bytes; adding 0.0 leaves only the latter
     for position, row in enumerate(rows):
-        seen.setdefault(row.tobytes(), position)
+        seen.setdefault((row + 0.0).tobytes(), position)
     return np.fromiter(seen.values(), np.int64, len(seen))
 
 

@@ -31,7 +31,8 @@ class Report:
             of the reference the class was compared with), the measures, and their `intervals`.
         groups: "many", "medium", "few" to the number of classes and the means of the measures over them;
             empty without training counts.
-        features: name, dim, weights_hash and settings of the extractor, and how its distance is to be called.
+        features: name, dim, weights_hash and settings of the extractor; the name is "none" where no measure needed
+            one.
         settings: everything else that decides the numbers, with versions.
         warnings: plain sentences that belong beside the numbers.
         utility: the classifier study, or None.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -47,3 +48,17 @@ class ExtractorContext:
     device: str = "cpu"
     weights: Path | None = None
     progress: bool = False
+
+
+NO_FEATURES = "none"
+
+
+class NoFeatures:
+    """In an extractor's place where nothing is measured on features; a report names it."""
+
+    name = NO_FEATURES
+    weights_hash: str | None = None
+    settings: Mapping[str, Any] = MappingProxyType({})
+
+    def __call__(self, images: ImageArray) -> FeatureArray:
+        raise RuntimeError(f"{len(images)} images were to be measured on features, and none were asked for")

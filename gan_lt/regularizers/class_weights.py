@@ -52,7 +52,8 @@ def effective_number(counts: Tensor | Sequence[float], beta: float) -> Tensor:
         raise ValueError(f"beta={beta} must be in [0, 1)")
     if beta == 0:
         return torch.ones_like(n)
-    log_beta = math.log1p(beta - 1)
+    # beta - 1 rounds a tiny beta away, log(beta) loses the digits of one close to 1
+    log_beta = math.log(beta) if beta < 0.5 else math.log1p(beta - 1)
     return torch.expm1(n * log_beta) / math.expm1(log_beta)
 
 

@@ -45,8 +45,8 @@ def noisy_twins_loss(w_a: Tensor, w_b: Tensor, off_diagonal_weight: float = 0.05
         A scalar, float32 or better.
 
     Raises:
-        ValueError: no floating-point tensors, different or not two-dimensional shapes, fewer than 2 pairs, a weight that is
-            negative or not finite.
+        ValueError: no floating-point tensors, different or not two-dimensional shapes, float64 with another dtype, fewer
+            than 2 pairs, a weight that is negative or not finite.
 
     Source: Rangwani et al., CVPR 2023; Zbontar et al., "Barlow Twins", ICML 2021, eq. 1 and 2.
     """
@@ -54,6 +54,8 @@ def noisy_twins_loss(w_a: Tensor, w_b: Tensor, off_diagonal_weight: float = 0.05
     check_floating(w_b, "w_b", "[B, D]")
     if w_a.ndim != 2 or w_a.shape != w_b.shape or w_a.shape[1] == 0:
         raise ValueError(f"w_a and w_b must both be [B, D], got {list(w_a.shape)} and {list(w_b.shape)}")
+    if w_a.dtype != w_b.dtype and torch.float64 in (w_a.dtype, w_b.dtype):
+        raise ValueError(f"w_a is {w_a.dtype} and w_b is {w_b.dtype}; both must have one dtype")
     if len(w_a) < 2:
         raise ValueError(f"{len(w_a)} pair can't be standardised over the batch; at least 2 are needed")
     check_number(off_diagonal_weight, "off_diagonal_weight", least=0)

@@ -80,7 +80,8 @@ def sample_images(
         uint8 [N, C, H, W].
 
     Raises:
-        ValueError: labels and seeds of different length, a label outside the classes, a noise mode that isn't repeatable.
+        ValueError: labels and seeds of different length, a label outside the classes, a noise mode that isn't repeatable, a
+            truncation that is not finite.
     """
     label_array, seed_array = np.asarray(labels, dtype=np.int64), np.asarray(seeds)
     if label_array.shape != seed_array.shape or label_array.ndim != 1:
@@ -94,6 +95,10 @@ def sample_images(
     psi = np.asarray(truncation_psi, dtype=np.float64)
     if psi.ndim and psi.shape != label_array.shape:
         raise ValueError(f"truncation_psi {list(psi.shape)} must be one number or [{len(label_array)}]")
+    if not np.isfinite(psi).all():
+        row = int(np.argmin(np.isfinite(psi.reshape(-1))))
+        where = f"truncation_psi[{row}]" if psi.ndim else "truncation_psi"
+        raise ValueError(f"{where}={psi.reshape(-1)[row]} must be finite; 1 is the full distribution")
     if len(np.unique(psi)) > 1:
         return _sample_by_truncation(generator, label_array, seed_array, psi, noise_mode, batch_size)
     device = next(generator.parameters()).device

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from gan_lt.errors import InputError
 from gan_lt.models import ImageGenerator
 from gan_lt.sampling.images import sample_images
-from gan_lt.sampling.plan import image_seeds
+from gan_lt.sampling.plan import SEED_LIMIT, image_seeds
 from gan_lt.sampling.truncation import TruncationSetting, psi_per_class
 
 _STRATEGIES = ("auto", "not majority", "minority", "not minority", "all")
@@ -29,7 +29,7 @@ class GANOverSampler:
         generator: of images of the same size, conditional, in evaluation mode.
         sampling_strategy: "auto" or "not majority" (all classes but the largest, up to its size), "minority" (the smallest
             class only), "not minority", "all", or {class: images after resampling}.
-        random_state: seed of the synthetic images, from 0.
+        random_state: seed of the synthetic images, from 0; None: another one each time.
         image_shape: (H, W, C) or (H, W) of an image, where X is [N, features].
         classes: the labels in y of the generator's classes, in their order; None: the generator's class names where y
             holds texts, else the class indices.
@@ -54,7 +54,7 @@ class GANOverSampler:
         generator: ImageGenerator,
         *,
         sampling_strategy: str | Mapping[Any, int] = "auto",
-        random_state: int = 0,
+        random_state: int | None = 0,
         image_shape: Sequence[int] | None = None,
         classes: Sequence[Any] | None = None,
         truncation_psi: TruncationSetting = 1.0,
@@ -96,7 +96,10 @@ class GANOverSampler:
         )
         indices = np.concatenate([np.arange(n) for n in lacking.values()] or [np.arange(0)])
         psi = psi_per_class(self.truncation_psi, names)
-        seeds = image_seeds(self.random_state, made_labels, indices)
+        seed = self.random_state
+        if seed is None:
+            seed = int(np.random.default_rng().integers(SEED_LIMIT))
+        seeds = image_seeds(seed, made_labels, indices)
         self.sampling_strategy_ = lacking
         self.n_features_in_ = int(np.prod(images.shape[1:]))
         if not len(made_labels):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.models import ImageGenerator
 
-_SEED_LIMIT = 2**18
+SEED_LIMIT = 2**18
 _CLASS_LIMIT = 2**17
 _INDEX_LIMIT = 2**28
 
@@ -52,8 +53,8 @@ def image_seeds(seed: int, labels: NDArray[np.int64], indices: NDArray[np.int64]
     Raises:
         InputError: a seed outside 0 to 2^18 - 1.
     """
-    if not 0 <= seed < _SEED_LIMIT:
-        raise InputError(f"--seed: {seed} must be from 0 to {_SEED_LIMIT - 1}")
+    if not 0 <= seed < SEED_LIMIT:
+        raise InputError(f"--seed: {seed} must be from 0 to {SEED_LIMIT - 1}")
     if labels.size and (labels.max() >= _CLASS_LIMIT or indices.max() >= _INDEX_LIMIT):
         raise InputError(
             f"{_CLASS_LIMIT} classes with {_INDEX_LIMIT} images each are the most that seeds are made for"
@@ -78,10 +79,9 @@ def plan_per_class(
     classifier: gives an unconditional network its classes.
 
     Raises:
-        InputError: no classes, an unknown one, a number under 1.
+        InputError: no classes, an unknown one, no whole number from 1 to 2^28.
     """
-    if per_class < 1:
-        raise InputError(f"--per-class: {per_class} must be at least 1")
+    _require_number(per_class, "--per-class")
     known = _classes(generator, classifier)
     return SamplingPlan(known.names, np.where(_chosen(known, classes), per_class, 0), known.counts)
 
@@ -98,7 +98,7 @@ def plan_top_up(
     classifier: gives an unconditional network its classes.
 
     Raises:
-        InputError: no classes, other classes than the data's, a level under 1.
+        InputError: no classes, other classes than the data's, a level that is no whole number from 1 to 2^28.
     """
     known = _classes(generator, classifier)
     if set(data.class_names) != set(known.names):
@@ -109,9 +109,9 @@ def plan_top_up(
         )
     position = {name: k for k, name in enumerate(data.class_names)}
     have = data.counts[[position[name] for name in known.names]]
+    if to is not None:
+        _require_number(to, "--to")
     level = int(have.max()) if to is None else to
-    if level < 1:
-        raise InputError(f"--to: {to} must be at least 1")
     lacking = np.maximum(level - have, 0) * _chosen(known, classes)
     return SamplingPlan(known.names, lacking, tuple(int(n) for n in have))
 
@@ -154,6 +154,13 @@ def plan_from_file(
             )
         counts[known.names.index(str(name))] = number
     return SamplingPlan(known.names, counts, known.counts)
+
+
+def _require_number(number: int, option: str) -> None:
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
+        raise InputError(f"{option}: {number!r} must be a whole number of at least 1")
+    if number > _INDEX_LIMIT:
+        raise InputError(f"{option}: {number} is too many; {_INDEX_LIMIT} of a class are the most")
 
 
 def _chosen(known: _Classes, classes: Sequence[str] | None) -> NDArray[np.bool_]:

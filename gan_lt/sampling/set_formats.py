@@ -88,6 +88,7 @@ class _EncodedUnits:
             for entry in os.scandir(self._root)
             if not entry.name.startswith(".")
         }
+        self._starts: dict[int, NDArray[np.int64]] = {}
 
     def missing(self, unit: range) -> Positions:
         return np.array([] if self._is_whole(unit) else unit, dtype=np.int64)
@@ -111,6 +112,17 @@ class _EncodedUnits:
         starts = np.concatenate([[8 * len(unit)], ends[:-1]])
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             yield data[start:end]
+
+    def chosen(self, unit: range, positions: Positions) -> Iterator[bytes]:
+        """The images at these positions of the unit; of its file, nothing else is read but, once, the sizes."""
+        with open(self._root / self._name(unit), "rb", buffering=0) as file:
+            if unit.start not in self._starts:
+                sizes = np.frombuffer(file.read(8 * len(unit)), dtype="<i8")
+                self._starts[unit.start] = 8 * len(unit) + np.concatenate([[0], np.cumsum(sizes)])
+            starts = self._starts[unit.start]
+            for i in (positions - unit.start).tolist():
+                file.seek(int(starts[i]))
+                yield file.read(int(starts[i + 1] - starts[i]))
 
     @staticmethod
     def _name(unit: range) -> str:
@@ -213,13 +225,12 @@ class WebDatasetShards:
         os.replace(root, out)
 
     def _read(self, positions: Positions) -> dict[int, bytes]:
-        """Encoded images by position; a shard's worth at a time, each unit's file read once for it."""
+        """Encoded images by position, of a shard's worth of positions in ascending order."""
         found: dict[int, bytes] = {}
-        wanted = set(positions.tolist())
-        for unit in self._all_units:
-            if not wanted.isdisjoint(unit):
-                pairs = zip(unit, self._units.images(unit), strict=True)
-                found.update((position, data) for position, data in pairs if position in wanted)
+        firsts = np.searchsorted(positions, [unit.start for unit in self._all_units])
+        for unit, here in zip(self._all_units, np.split(positions, firsts[1:]), strict=True):
+            if len(here):
+                found.update(zip(here.tolist(), self._units.chosen(unit, here), strict=True))
         return found
 
 

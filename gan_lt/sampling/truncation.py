@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,13 @@ def parse_truncation(text: str) -> TruncationSetting:
     return setting[OTHERS] if list(setting) == [OTHERS] else setting
 
 
+def require_psi(psi: float) -> None:
+    """Raises InputError for a truncation outside 0 to 2."""
+    if not isinstance(psi, Real) or not 0 <= psi <= 2:
+        shown = psi if isinstance(psi, Real) else repr(psi)
+        raise InputError(f"--truncation: {shown} must be from 0 to 2; 1 is the full distribution")
+
+
 def psi_per_class(truncation: TruncationSetting, class_names: Sequence[str]) -> NDArray[np.float64]:
     """float64 [K]: truncation psi of every class.
 
@@ -50,7 +58,6 @@ def psi_per_class(truncation: TruncationSetting, class_names: Sequence[str]) -> 
             raise InputError(
                 f"--truncation: there is no class {name!r}; the network has {', '.join(class_names)}"
             )
-        if not 0 <= psi <= 2:
-            raise InputError(f"--truncation: {psi} must be from 0 to 2; 1 is the full distribution")
+        require_psi(psi)
     others = setting.get(OTHERS, 1.0)
     return np.array([setting.get(name, others) for name in class_names], dtype=np.float64)

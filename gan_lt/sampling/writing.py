@@ -92,7 +92,8 @@ def write_synthetic_set(
             total and how many of it are there already.
 
     Raises:
-        InputError: `out` exists already, is unfinished from other arguments or can't be written.
+        InputError: `out` exists already, is unfinished from other arguments or can't be written; real images of another size
+            or of a class that the plan doesn't have.
     """
     ranks = ranks or Ranks()
     out = Path(os.path.realpath(out))
@@ -120,6 +121,7 @@ def write_synthetic_set(
         (None if selection is None else selection.training, "--train-data"),
     ):
         _require_size(images, generator, option)
+    _require_classes(copy_real, plan.class_names)
     image_seeds(seed, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
     order = SetOrder(
         plan,
@@ -151,6 +153,15 @@ def _require_size(images: ImageSet | None, generator: ImageGenerator, option: st
         raise InputError(
             f"{option}: {images.name} is {own[0]}x{own[0]}x{own[1]}, the network makes {made[0]}x{made[0]}x{made[1]}; open "
             "it with the network's resolution and channels"
+        )
+
+
+def _require_classes(real: ImageSet | None, class_names: tuple[str, ...]) -> None:
+    foreign = [] if real is None else [name for name in real.class_names if name not in class_names]
+    if real is not None and foreign:
+        raise InputError(
+            f"--copy-real: {real.name} has the class {foreign[0]!r}, the network has {', '.join(class_names)}; copy a set of "
+            "its classes"
         )
 
 

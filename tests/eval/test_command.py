@@ -83,6 +83,8 @@ def test_folder_against_digits(
         (["--real", "digits", "--fake", "digits:train", "--features", "vgg"], "vgg"),
         (["--real", "digits", "--fake", "digits:train", "--metrics", "fid,x"], "'x'"),
         (["--real", "digits", "--fake", "digits:train", "--k", "0", "--metrics", "prdc"], "k is 0"),
+        (["--real", "digits", "--fake", "digits:train", "--seed", "4294967296"], "seed is 4294967296"),
+        (["--real", "digits", "--fake", "digits:train", "--truncation", "-3"], "--truncation: -3"),
         (["--real", "digits", "--fake", "digits:train", "--device", "gpu"], "'gpu' is not a device"),
         (["compare", "nowhere.json", "nowhere.json"], "nowhere.json"),
     ],

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from eval import EvaluationOptions, Report, evaluate, frechet_distance_from_features, kernel_distance, prdc
+from eval.comparison import compare
 from gan_lt.errors import InputError
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -165,6 +166,35 @@ def test_json_holds_what_is_promised(report: Report, tmp_path: Path) -> None:
     assert again.as_dict() == report.as_dict()
 
 
+def test_what_no_features_measure_needs_none(
+    held_out: Arrays, good_fake: Arrays, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unused(images: np.ndarray) -> np.ndarray:
+        raise AssertionError("balance is judged by the small classifier alone")
+
+    real, fake = ((images[labels < 2], labels[labels < 2]) for images, labels in (held_out, good_fake))
+    absent = tmp_path / "inception-2015-12-05.pt"
+    page = tmp_path / "e.html"
+    report = evaluate(real, fake, "inception", "balance", weights=absent, report=page, options=OPTIONS)
+    assert report.features == {"name": "none", "dim": None, "weights_hash": None, "settings": {}}
+    assert report.metrics["conditional_accuracy"] is not None
+    assert not any("features" in warning for warning in report.warnings)
+    assert "in 2 classes." in page.read_text("utf-8")
+    report.print()
+    assert "balance" in capsys.readouterr().out
+    report.to_json(tmp_path / "e.json")
+    assert Report.from_json(tmp_path / "e.json").as_dict() == report.as_dict()
+    whole = evaluate(real, fake, flat, "ifid,balance", options=OPTIONS)
+    whole.to_json(tmp_path / "whole.json")
+    assert whole.metrics["conditional_accuracy"] == report.metrics["conditional_accuracy"]
+    comparison = compare(tmp_path / "e.json", tmp_path / "whole.json")
+    assert not any("features differ" in warning for warning in comparison.warnings)
+    judged = evaluate(real, fake, unused, "balance", options=OPTIONS)
+    assert judged.metrics == report.metrics
+    own = evaluate(real, fake, "classifier", "balance", options=OPTIONS)
+    assert own.features["name"] == "classifier"
+
+
 def test_only_inception_is_called_fid(report: Report) -> None:
     assert report.distance_name == "FD (flat)"
     assert any("not FID" in warning for warning in report.warnings)
@@ -281,6 +311,15 @@ def flat_of_any(images: np.ndarray) -> np.ndarray:
     ("changed", "named"),
     [
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be a whole number from 0 to 4294967295"),
+        ({"num_fake": 2.5}, "--num-fake is 2.5"),
+        ({"num_fake": "7"}, "--num-fake is '7'"),
+        ({"num_fake": 1}, "--num-fake is 1"),
+        ({"truncation_psi": -3}, "--truncation: -3 must be from 0 to 2"),
+        ({"truncation_psi": float("nan")}, "--truncation: nan must be from 0 to 2"),
+        ({"truncation_psi": "1"}, "--truncation: '1' must be from 0 to 2"),
+        ({"train_counts": 5}, "train_counts is 5"),
+        ({"train_counts": "5"}, "train_counts is '5'"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"metrics": 3}, "metrics is 3"),
         ({"train_counts": [1] * 9 + ["x"]}, "has x for class '9'"),
@@ -291,13 +330,24 @@ def flat_of_any(images: np.ndarray) -> np.ndarray:
 def test_numbers_that_cannot_be_measured_with_are_named(
     changed: dict[str, Any], named: str, held_out: Arrays, good_fake: Arrays
 ) -> None:
+    def unused(images: np.ndarray) -> np.ndarray:
+        raise AssertionError("measured before the arguments were looked at")
+
     with pytest.raises(InputError, match=named):
-        evaluate(held_out, good_fake, flat, **{"metrics": "ifid", **changed})
+        evaluate(held_out, good_fake, unused, **{"metrics": "ifid", **changed})
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("k", 0), ("kid_subset_size", 1), ("kid_subsets", 0), ("replicates", -1), ("seed", -1), ("k", 2.5)],
+    [
+        ("k", 0),
+        ("kid_subset_size", 1),
+        ("kid_subsets", 0),
+        ("replicates", -1),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("k", 2.5),
+    ],
 )
 def test_options_that_cannot_be_measured_with_are_named(option: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{option} is {value}"):

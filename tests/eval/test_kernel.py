@@ -108,3 +108,13 @@ def test_bootstrap_of_three_images_is_finite() -> None:
 def test_bad_options_are_named(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         kernel_distance(*sets(), **options)
+
+
+def test_features_whose_kernel_overflows_are_refused() -> None:
+    with pytest.raises(InputError, match=r"features reach 1e\+200"):
+        kernel_distance(np.full((8, 4), 1e200), np.zeros((8, 4)), subset_size=5)
+
+
+def test_bfloat16_features_are_measured_as_float32() -> None:
+    a, b = (torch.from_numpy(rows).bfloat16() for rows in sets(20, 20, 4))
+    assert kernel_distance(a, b, 20) == kernel_distance(a.float(), b.float(), 20)

@@ -53,6 +53,11 @@ def test_repeated_training_images_do_not_hide_copies() -> None:
     assert found.share == 1
 
 
+def test_a_negative_zero_does_not_hide_copies() -> None:
+    found = memorization([[0.0, 1.0], [-0.0, 1.0], [3.0, 3.0]], [[0.0, 1.0]])
+    assert found.share == 1
+
+
 @pytest.mark.parametrize(
     ("train", "closeness", "message"),
     [

@@ -35,6 +35,8 @@ P = torch.full([2, 4], 0.25)
         (lambda: noisy_twins_loss(W.numpy(), W), "w_a"),  # type: ignore[arg-type]
         (lambda: noisy_twins_loss(W, None), "None"),  # type: ignore[arg-type]
         (lambda: noisy_twins_loss(W[:, :0], W[:, :0]), "[4, 0]"),
+        (lambda: noisy_twins_loss(W.double(), W), "w_a is torch.float64 and w_b is torch.float32"),
+        (lambda: noisy_twins_loss(W.half(), W.double()), "w_a is torch.float16 and w_b is torch.float64"),
         (lambda: noisy_twins_loss(W, W, "x"), "off_diagonal_weight='x'"),  # type: ignore[arg-type]
         (lambda: spectral_norms(W, power_iterations=1.5), "power_iterations=1.5"),  # type: ignore[arg-type]
         (lambda: spectral_norms(W, power_iterations=True), "power_iterations=True"),

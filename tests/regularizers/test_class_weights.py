@@ -30,6 +30,8 @@ def test_effective_number_at_its_limits() -> None:
     counts = torch.tensor([3, 70, 4000])
     assert effective_number(counts, 0.0).tolist() == [1.0, 1.0, 1.0]
     torch.testing.assert_close(effective_number(counts, 1 - 1e-15), counts.double(), rtol=1e-9, atol=0)
+    for tiny in (1e-300, 5e-324, 1e-17):
+        assert effective_number(counts, tiny).tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.99, 0.9999])

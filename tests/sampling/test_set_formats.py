@@ -31,6 +31,9 @@ from gan_lt.sampling import (
     sample_images,
     write_synthetic_set,
 )
+from gan_lt.sampling.contents import contents_of_plan
+from gan_lt.sampling.pipeline import units_of
+from gan_lt.sampling.set_formats import WebDatasetShards
 
 MakeGenerator = Callable[..., Generator]
 Digests = Callable[[Path], dict[str, str]]
@@ -165,6 +168,58 @@ def test_real_images_of_another_size_are_named(tmp_path: Path, make_generator: M
     with pytest.raises(InputError, match=r"--train-data: large is 16x16x1"):
         write_synthetic_set(G, plan_per_class(G, 1), tmp_path / "out", selection=choice)
     assert not list(tmp_path.iterdir())
+
+
+def test_real_images_of_a_foreign_class_are_named(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    G = make_generator()
+    foreign = ImageSet.from_arrays(
+        np.zeros((2, 1, 8, 8), dtype=np.uint8), np.arange(2), ["ant", "elk"], name="mine"
+    )
+    with pytest.raises(
+        InputError, match=r"--copy-real: mine has the class 'elk', the network has ant, bee, cow"
+    ):
+        write_synthetic_set(G, plan_per_class(G, 1), tmp_path / "out", copy_real=foreign)
+    assert not list(tmp_path.iterdir())
+
+
+def test_shards_read_each_image_once(
+    tmp_path: Path, make_generator: MakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = 0
+
+    class Counting(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            nonlocal taken
+            data = super().read(size)
+            taken += len(data or b"")
+            return data or b""
+
+        def readall(self) -> bytes:
+            return self.read(os.fstat(self.fileno()).st_size)
+
+    plain = open
+
+    def counted(file: Any, mode: str = "r", *arguments: Any, **settings: Any) -> Any:
+        if mode == "rb" and Path(file).parent.name == "units":
+            return Counting(file)
+        return plain(file, mode, *arguments, **settings)
+
+    monkeypatch.setattr("builtins.open", counted)
+    monkeypatch.setattr("io.open", counted)
+    plan = plan_per_class(make_generator(), 200)
+    contents = contents_of_plan(plan, 0, np.ones(3))
+    units = units_of(len(contents))
+    shards = WebDatasetShards(tmp_path, contents, "png", units, shard_images=30, seed=0)
+    for unit in units:
+        shards.save(unit, unit, [f"{i:020d}".encode() for i in unit])
+    manifest = {"images": contents.image_entries(shards.files, None)}
+    shards.complete(manifest, tmp_path / "out")
+    # of every image its size, 8 bytes, and its 20 bytes
+    assert taken == 600 * 28
+    samples = shard_contents(tmp_path / "out")
+    assert len(samples) == 600
+    for position, file in enumerate(shards.files):
+        assert samples[file.removesuffix(".png")]["png"] == f"{position:020d}".encode()
 
 
 def test_truncation_by_class(tmp_path: Path, make_generator: MakeGenerator) -> None:

@@ -189,9 +189,17 @@ def test_bad_plans_are_named(make_generator: MakeGenerator) -> None:
     G = make_generator()
     with pytest.raises(InputError, match=r"'elk'.*ant, bee, cow"):
         plan_per_class(G, 3, ["ant", "elk"])
-    for number in (0, -2):
-        with pytest.raises(InputError, match=f"--per-class: {number}"):
+    level = image_set([1, 1, 1], ["ant", "bee", "cow"])
+    for number in (0, -2, 2.5, True):
+        with pytest.raises(InputError, match=f"--per-class: {number} must be a whole number"):
+            plan_per_class(G, number)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=f"--to: {number} must be a whole number"):
+            plan_top_up(G, level, to=number)  # type: ignore[arg-type]
+    for number in (2**28 + 1, 10**12, 2**60):
+        with pytest.raises(InputError, match=f"--per-class: {number} .*; 268435456 of a class are the most"):
             plan_per_class(G, number)
+        with pytest.raises(InputError, match=f"--to: {number} .*; 268435456 of a class are the most"):
+            plan_top_up(G, level, to=number)
     with pytest.raises(InputError, match="--to: 0"):
         plan_top_up(G, image_set([1, 1, 1], ["ant", "bee", "cow"]), to=0)
     with pytest.raises(InputError, match="unconditional"):

@@ -204,6 +204,17 @@ def test_bad_input_of_the_over_sampler_is_named(
         GANOverSampler(G).set_params(colour=3)
 
 
+def test_without_a_random_state_images_differ_each_time(
+    make_generator: MakeGenerator, real: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+) -> None:
+    sampler = GANOverSampler(make_generator(), random_state=None)
+    (first, labels), (second, again) = (sampler.fit_resample(*real) for _ in range(2))
+    assert labels.tolist() == again.tolist()
+    assert np.array_equal(first[:9], second[:9])
+    assert not np.array_equal(first, second)
+    assert sampler.get_params()["random_state"] is None
+
+
 def test_scikit_learn_can_clone_it(make_generator: MakeGenerator) -> None:
     sampler = GANOverSampler(make_generator(), sampling_strategy={1: 4}, random_state=7)
     copied = clone(sampler)
