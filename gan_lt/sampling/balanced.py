@@ -37,7 +37,7 @@ def class_counts(generator: ImageGenerator, per_class: PerClass) -> NDArray[np.i
     counts = np.zeros(len(names), dtype=np.int64)
     for key, number in per_class.items():
         index = names.index(key) if isinstance(key, str) and key in names else key
-        if not isinstance(index, int) or not 0 <= index < len(names):
+        if not isinstance(index, int | np.integer) or not 0 <= index < len(names):
             raise InputError(f"per_class: there is no class {key!r}; the network has {', '.join(names)}")
         if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 0:
             raise InputError(f"per_class: {number!r} images of class {key!r}; give a whole number, 0 or more")
