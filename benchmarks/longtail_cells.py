@@ -99,7 +99,8 @@ def open_grid(
 
 
 def train_cell(grid: Grid, method: Method, seed: int) -> bool:
-    """Train a cell, or what is left of it. A finished one is left alone; one with a smaller budget is lengthened.
+    """Train a cell, or what is left of it. A finished one is left alone, also after a method's code has changed (another
+    outdir trains it anew); one with a smaller budget is lengthened.
 
     Returns:
         Whether it is complete; False when a signal stopped it, with a checkpoint.

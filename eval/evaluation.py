@@ -16,7 +16,7 @@ from eval.cache import FeatureCache
 from eval.cautions import cautions
 from eval.distribution import DistributionSettings, compare_distributions
 from eval.extraction import extract_features
-from eval.extractors import ExtractorContext, build_extractor
+from eval.extractors import ExtractorContext, build_extractor, require_features
 from eval.extractors.base import NoFeatures
 from eval.extractors.classifier import ClassifierExtractor
 from eval.gallery import collect_gallery
@@ -152,6 +152,7 @@ def evaluate(
         at_least(2, num_fake, "--num-fake")
     _require_counts(train_counts)
     require_psi(truncation_psi)
+    require_features(features)
     device = str(choose_device(device))
     options = options or EvaluationOptions(seed=seed)
     train_asked = train is not None

@@ -45,12 +45,13 @@ def kernel_distance(
         )
     with np.errstate(over="ignore", invalid="ignore"):
         values = subset_values(left, right, size, subsets, seed)
-    if not np.isfinite(values).all():
+        mean, deviation = float(values.mean()), float(values.std())
+    if not (np.isfinite(mean) and np.isfinite(deviation)):
         largest = max(float(np.abs(side).max()) for side in (left, right))
         raise InputError(
             f"features reach {largest:g}, whose cubic kernel overflows; divide both by one number"
         )
-    return float(values.mean()), float(values.std())
+    return mean, deviation
 
 
 def subset_values(a: npt.NDArray[Any], b: npt.NDArray[Any], size: int, subsets: int, seed: int) -> FloatArray:

@@ -11,6 +11,7 @@ from gan_lt.errors import InputError
 
 Builder = Callable[[ExtractorContext], Extractor]
 _BUILDERS: dict[str, Builder] = {}
+_TORCHSCRIPT = (".pt", ".pth", ".ts", ".torchscript")
 
 
 def register_extractor(name: str, builder: Builder) -> None:
@@ -32,34 +33,40 @@ def build_extractor(features: Any, context: ExtractorContext) -> Extractor:
 
     Raises InputError for an unknown name, a missing file or weights that can't be had.
     """
+    require_features(features)
     if isinstance(features, (str, Path)):
         name = str(features)
         builders = {**_built_in(), **_BUILDERS}
         if name in builders:
             return builders[name](context)
         path = Path(name)
-        if path.suffix in (".pt", ".pth", ".ts", ".torchscript"):
+        if path.suffix in _TORCHSCRIPT:
             from eval.extractors.torchscript import TorchScriptExtractor
 
             return TorchScriptExtractor(path, context.device)
-        if path.suffix == ".onnx":
-            from eval.extractors.onnx_file import OnnxExtractor
+        from eval.extractors.onnx_file import OnnxExtractor
 
-            return OnnxExtractor(path)
-        raise InputError(
-            f"features {name!r} is neither a name ({', '.join(extractor_names())}) nor a TorchScript "
-            "(.pt, .ts) or "
-            "ONNX (.onnx) file"
-        )
+        return OnnxExtractor(path)
     if isinstance(features, Extractor):
         return features
-    if callable(features):
-        from eval.extractors.from_callable import CallableExtractor
+    from eval.extractors.from_callable import CallableExtractor
 
-        return CallableExtractor(features, context.device)
-    raise InputError(
-        f"features is {features!r}; give a name ({', '.join(extractor_names())}), a file or a callable"
-    )
+    return CallableExtractor(features, context.device)
+
+
+def require_features(features: Any) -> None:
+    """Raises InputError for what names no extractor and is none; whether its weights are there is not asked."""
+    if isinstance(features, (str, Path)):
+        name = str(features)
+        if name not in extractor_names() and Path(name).suffix not in (*_TORCHSCRIPT, ".onnx"):
+            raise InputError(
+                f"features {name!r} is neither a name ({', '.join(extractor_names())}) nor a TorchScript (.pt, .ts) or "
+                "ONNX (.onnx) file"
+            )
+    elif not isinstance(features, Extractor) and not callable(features):
+        raise InputError(
+            f"features is {features!r}; give a name ({', '.join(extractor_names())}), a file or a callable"
+        )
 
 
 def _built_in() -> dict[str, Builder]:

@@ -101,7 +101,8 @@ def _images_and_folders(root: Path, shown: str) -> tuple[list[str], list[str]]:
     trail = [os.path.realpath(root)]
     for folder, folders, entries in os.walk(root, onerror=refuse, followlinks=True):
         visible = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        if folder == outer:
+        # a sole folder that holds images is a class, not a folder around classes
+        if folder == outer and (folder == str(root) or not any(map(is_image_name, entries))):
             _require_no_loop(folder, visible, trail, shown)
             if len(visible) == 1:
                 outer = os.path.join(folder, visible[0])

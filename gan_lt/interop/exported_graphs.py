@@ -94,7 +94,7 @@ def reference_output(generator: Generator, part: str, inputs: Sequence[Tensor]) 
 
 def relative_difference(found: Tensor, expected: Tensor) -> float:
     """Largest difference relative to max(1, largest value); infinite where shapes differ or values are not finite."""
-    if found.shape != expected.shape or not torch.isfinite(found).all():
+    if found.shape != expected.shape or not all(bool(torch.isfinite(t).all()) for t in (found, expected)):
         return float("inf")
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1))
 

@@ -203,8 +203,11 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text())
     except FileNotFoundError as error:
+        remedy = "a folder that save_pretrained wrote"
+        if (path / "network" / CONFIG_NAME).is_file():
+            remedy = f"{path / 'network'}, which this run saved"
         raise InputError(
-            f"{path}: no {CONFIG_NAME} there, so this is not a saved network; pass a folder that save_pretrained wrote"
+            f"{path}: no {CONFIG_NAME} there, so this is not a saved network; pass {remedy}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: can't be read ({error}); save the network again") from error

@@ -80,10 +80,13 @@ def sample_images(
         uint8 [N, C, H, W].
 
     Raises:
-        ValueError: labels and seeds of different length, a label outside the classes, a noise mode that isn't repeatable, a
-            truncation that is not finite.
+        ValueError: labels that are no whole numbers, labels and seeds of different length, a label outside the classes, a
+            noise mode that isn't repeatable, a truncation that is not finite.
     """
-    label_array, seed_array = np.asarray(labels, dtype=np.int64), np.asarray(seeds)
+    label_array, seed_array = np.asarray(labels), np.asarray(seeds)
+    if label_array.size and label_array.dtype.kind not in "iu":
+        raise ValueError(f"labels are {label_array.dtype}; give class indices, whole numbers [N]")
+    label_array = label_array.astype(np.int64)
     if label_array.shape != seed_array.shape or label_array.ndim != 1:
         raise ValueError(
             f"labels {list(label_array.shape)} and seeds {list(seed_array.shape)} must both be [N]"

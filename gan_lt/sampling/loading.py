@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from gan_lt.errors import InputError
@@ -10,7 +11,7 @@ from gan_lt.models import Generator
 from gan_lt.models.pretrained import CONFIG_NAME, WEIGHTS_NAME
 
 
-def find_network(path: Path) -> Path:
+def find_network(path: str | os.PathLike[str]) -> Path:
     """The folder of the saved network that `path` names.
 
     path: a run (its `network/`), a folder with config.json and model.safetensors, or one of these files.
@@ -18,6 +19,7 @@ def find_network(path: Path) -> Path:
     Raises:
         InputError: nothing of the kind there.
     """
+    path = Path(path)
     if not path.exists():
         raise InputError(
             f"--network: {path} does not exist; pass a run, or a folder that save_pretrained wrote"
@@ -41,7 +43,7 @@ def find_network(path: Path) -> Path:
     )
 
 
-def load_generator(path: Path) -> tuple[Generator, str]:
+def load_generator(path: str | os.PathLike[str]) -> tuple[Generator, str]:
     """The generator that `path` names, in evaluation mode, and the SHA-256 of its weights file."""
     folder = find_network(path)
     generator = Generator.from_pretrained(folder)

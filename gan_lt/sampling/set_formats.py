@@ -6,6 +6,7 @@ which images are still to be made.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,18 @@ class ClassFolders:
         os.replace(self._root, out)
 
 
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    """So many bytes from here; an unbuffered read may bring fewer."""
+    parts: list[bytes] = []
+    while size > 0:
+        part = file.read(size)
+        if not part:
+            raise OSError(errno.EIO, "a unit of encoded images is too short", file.name)
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
 class _EncodedUnits:
     """Encoded images in one file a unit: their sizes, then their bytes. A zip and shards are put together from them."""
 
@@ -117,12 +130,12 @@ class _EncodedUnits:
         """The images at these positions of the unit; of its file, nothing else is read but, once, the sizes."""
         with open(self._root / self._name(unit), "rb", buffering=0) as file:
             if unit.start not in self._starts:
-                sizes = np.frombuffer(file.read(8 * len(unit)), dtype="<i8")
+                sizes = np.frombuffer(_exactly(file, 8 * len(unit)), dtype="<i8")
                 self._starts[unit.start] = 8 * len(unit) + np.concatenate([[0], np.cumsum(sizes)])
             starts = self._starts[unit.start]
             for i in (positions - unit.start).tolist():
                 file.seek(int(starts[i]))
-                yield file.read(int(starts[i + 1] - starts[i]))
+                yield _exactly(file, int(starts[i + 1] - starts[i]))
 
     @staticmethod
     def _name(unit: range) -> str:

@@ -120,6 +120,9 @@ def test_class_folders_may_be_links(make_folder: Make) -> None:
     assert open_image_set(around).ids == ("data/a/0.png", "data/b/0.png", "data/b/1.png")
     (root / "a" / "again").symlink_to(root, target_is_directory=True)  # inside a class: not followed
     assert len(open_image_set(root)) == 3
+    sole = make_folder({"c": 1}, name="sole")
+    (sole / "c" / "more").symlink_to(elsewhere / "b", target_is_directory=True)  # nor inside the only one
+    assert open_image_set(sole).ids == ("c/0.png",)
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10"])

@@ -180,6 +180,8 @@ def test_what_no_features_measure_needs_none(
     assert report.metrics["conditional_accuracy"] is not None
     assert not any("features" in warning for warning in report.warnings)
     assert "in 2 classes." in page.read_text("utf-8")
+    with pytest.raises(InputError, match="features 'inceptoin' is neither"):
+        evaluate(real, fake, "inceptoin", "balance")
     report.print()
     assert "balance" in capsys.readouterr().out
     report.to_json(tmp_path / "e.json")

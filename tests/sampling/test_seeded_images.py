@@ -90,6 +90,8 @@ def test_bad_requests_are_named(make_generator: MakeGenerator) -> None:
         (([0, 1], [5]), r"\[2\] and seeds \[1\]"),
         (([0, 3], [5, 6]), "class 3"),
         (([-1], [5]), "class -1"),
+        (([1.9], [5]), "labels are float64"),
+        ((["c"], [5]), "labels are <U1"),
         (([0, 0], [1, 2], np.array([0.5, np.nan])), r"truncation_psi\[1\]=nan must be finite"),
         (([0], [5], float("inf")), "truncation_psi=inf must be finite"),
         (([0], [5], 1.0, "random"), "'random'"),

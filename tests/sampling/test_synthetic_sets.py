@@ -345,7 +345,12 @@ def test_networks_are_found_by_run_folder_and_file(tmp_path: Path, make_generato
     G.save_pretrained(network)
     for name in ("run", "run/network", "run/network/model.safetensors", "run/network/config.json"):
         assert find_network(tmp_path / name) == network
-    loaded, digest = load_generator(tmp_path / "run")
+    assert find_network(str(tmp_path / "run")) == network
+    with pytest.raises(
+        InputError, match=r"run: no config.json there.*pass .*run/network, which this run saved"
+    ):
+        Generator.from_pretrained(tmp_path / "run")
+    loaded, digest = load_generator(str(tmp_path / "run"))
     assert loaded.class_names == G.class_names
     assert len(digest) == 64
     (tmp_path / "young").mkdir()
