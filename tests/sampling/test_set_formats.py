@@ -33,7 +33,7 @@ from gan_lt.sampling import (
 )
 from gan_lt.sampling.contents import contents_of_plan
 from gan_lt.sampling.pipeline import units_of
-from gan_lt.sampling.set_formats import WebDatasetShards
+from gan_lt.sampling.set_formats import WebDatasetShards, _exactly
 
 MakeGenerator = Callable[..., Generator]
 Digests = Callable[[Path], dict[str, str]]
@@ -277,3 +277,18 @@ def test_two_processes_make_the_same_bytes(
         assert "exists already" in result.stderr
         assert (tmp_path / "two" / "out").read_bytes() == (tmp_path / "one" / "out").read_bytes()
     assert digests(tmp_path / "two") == digests(tmp_path / "one")
+
+
+class _Dribbling(io.BytesIO):
+    """A file whose reads bring three bytes at most, as an unbuffered one may."""
+
+    name = "unit"
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(3, 3 if size is None or size < 0 else size))
+
+
+def test_short_reads_are_continued_and_a_short_file_is_an_error() -> None:
+    assert _exactly(_Dribbling(b"0123456789"), 8) == b"01234567"
+    with pytest.raises(OSError, match="too short"):
+        _exactly(_Dribbling(b"0123"), 8)
