@@ -41,7 +41,7 @@ _ON_FEATURES = frozenset({"fid", "kid", "prdc", "ifid"})
 
 def at_least(lowest: int, value: int, name: str) -> None:
     """Raises InputError for what is no whole number of at least `lowest`."""
-    if not isinstance(value, (int, np.integer)) or value < lowest:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < lowest:
         raise InputError(f"{name} is {value!r}; it must be a whole number of at least {lowest}")
 
 
@@ -280,9 +280,10 @@ def evaluate(
 
 def _needs_features(wanted: frozenset[str], features: Any) -> bool:
     """Whether anything wanted is measured on features, or judged by the classifier they are of."""
-    own_judge = (
-        features == "classifier" if isinstance(features, str) else isinstance(features, ClassifierExtractor)
-    )
+    if isinstance(features, (str, Path)):
+        own_judge = str(features) == "classifier"
+    else:
+        own_judge = isinstance(features, ClassifierExtractor)
     return bool(wanted & {*_ON_FEATURES, "memorization"}) or ("balance" in wanted and own_judge)
 
 

@@ -121,7 +121,7 @@ def _require_no_loop(folder: str, names: list[str], trail: list[str], shown: str
     for path in (os.path.join(folder, name) for name in names):
         if os.path.islink(path):
             target = os.path.realpath(path)
-            if any(os.path.commonpath((target, passed)) == target for passed in trail):
+            if any(Path(passed).is_relative_to(target) for passed in trail):
                 raise InputError(
                     f"{shown}: {path} links to {target}, which it lies in itself: remove the link"
                 )

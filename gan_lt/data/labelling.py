@@ -66,7 +66,7 @@ def is_legible(name: str) -> bool:
 
 
 def folder_around(paths: list[str]) -> str:
-    """The folder around all class folders, with its slash, or ""."""
+    """The folders that all paths share, with a slash, or ""; every path keeps its file and the folder that it lies in."""
     around = ""
     rest = [path.split("/") for path in paths]
     while rest and len({parts[0] for parts in rest}) == 1 and all(len(parts) > 2 for parts in rest):

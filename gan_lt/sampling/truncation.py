@@ -39,7 +39,7 @@ def parse_truncation(text: str) -> TruncationSetting:
 
 def require_psi(psi: float) -> None:
     """Raises InputError for a truncation outside 0 to 2."""
-    if not isinstance(psi, Real) or not 0 <= psi <= 2:
+    if not isinstance(psi, Real) or isinstance(psi, bool) or not 0 <= psi <= 2:
         shown = psi if isinstance(psi, Real) else repr(psi)
         raise InputError(f"--truncation: {shown} must be from 0 to 2; 1 is the full distribution")
 

@@ -349,6 +349,7 @@ def test_numbers_that_cannot_be_measured_with_are_named(
         ("seed", -1),
         ("seed", 2**32),
         ("k", 2.5),
+        ("k", True),
     ],
 )
 def test_options_that_cannot_be_measured_with_are_named(option: str, value: float) -> None:

@@ -331,7 +331,7 @@ def test_two_writers_of_one_set_are_kept_apart(tmp_path: Path, make_generator: M
     assert open_image_set(tmp_path / "out").counts.tolist() == [3, 3, 3]
 
 
-@pytest.mark.parametrize("psi", [-0.1, 2.5, float("nan")])
+@pytest.mark.parametrize("psi", [-0.1, 2.5, float("nan"), True])
 def test_bad_truncation_is_named(tmp_path: Path, make_generator: MakeGenerator, psi: float) -> None:
     G = make_generator()
     with pytest.raises(InputError, match=f"--truncation: {psi}"):
