@@ -1,6 +1,6 @@
 """How good are the digits of `make demo`? Recognition, diversity and coverage, class by class and seed by seed.
 
-    python -m benchmarks.digits_judge [--seeds 0,1,2] [--outdir runs/judge] [--json FILE]
+    python -m benchmarks.digits_judge [--seeds 0,1,2] [--precision fp32|bf16] [--outdir runs/judge] [--json FILE]
 
 For every seed the preset digits-lt is trained (unless that run is there already) and 200 images of every class are judged:
 
@@ -131,6 +131,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m benchmarks.digits_judge", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of training")
     parser.add_argument("--outdir", type=Path, default=Path("runs/judge"))
     parser.add_argument("--networks", metavar="RUN,...", help="judge these instead of training")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -151,6 +152,7 @@ def main(arguments: Sequence[str]) -> int:
                     str(run.parent),
                     "--name",
                     run.name,
+                    f"training.precision={args.precision}",
                 ]
                 train_command(options)
     held_out = open_image_set("digits:test", resolution=16)

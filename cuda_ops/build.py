@@ -3,7 +3,7 @@
 Imports nothing outside the standard library, nor the package itself, so that `setup.py` can use it without torch.
 
 Two kinds of build:
-- ahead of time, `build_ahead(directory)`: one library for any CPU of this architecture (on x86-64 three instruction sets,
+- ahead of time, `build_ahead(directory)`: one library for any CPU of this architecture (on x86-64 four instruction sets,
   chosen when loaded), put beside the package;
 - on first use (cuda_ops/build_cache.py): for this machine's CPU alone, in a cache directory.
 """
@@ -41,8 +41,13 @@ CPU_KERNELS = (
     ),
     *("winograd_down.cpp", "winograd_up.cpp", "winograd_down_grad.cpp"),
 )
-# x86-64 levels of the psABI: every CPU, AVX2 and FMA (2013 on), AVX-512.
-X86_LEVELS = {"x86_64": "x86-64", "x86_64_v3": "x86-64-v3", "x86_64_v4": "x86-64-v4"}
+# x86-64 levels of the psABI: every CPU, AVX2 and FMA (2013 on), AVX-512; and AVX-512 with bfloat16 (2020 on).
+X86_LEVELS = {
+    "x86_64": ("-march=x86-64",),
+    "x86_64_v3": ("-march=x86-64-v3",),
+    "x86_64_v4": ("-march=x86-64-v4",),
+    "x86_64_v4_bf16": ("-march=x86-64-v4", "-mavx512bf16"),
+}
 # The kernels never read errno or floating-point flags; without these two promises loops with selects do not vectorise.
 KERNEL_FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd")
 CXX_FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
@@ -170,7 +175,7 @@ def compile_cpu(target: Path, portable: bool) -> None:
     if not portable:
         levels = {"native": ["-march=native" if _x86_64() else "-mcpu=native"]}
     elif _x86_64():
-        levels = {name: [f"-march={level}"] for name, level in X86_LEVELS.items()}
+        levels = {name: list(flags) for name, flags in X86_LEVELS.items()}
     else:
         levels = {"native": []}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuda_ops import library
 from cuda_ops.backend import use_native
 from cuda_ops.convolution_autograd import native_conv3x3
 
@@ -115,7 +116,8 @@ def _strided(weight: Tensor) -> int:
 def _suits(x: Tensor, weight: Tensor, height: int, width: int, fewest_tiles: int) -> bool:
     """Whether the kernels serve a call and are faster; height and width are those of the 4x4 tiles."""
     return (
-        x.dtype == weight.dtype == torch.float32
+        x.dtype == weight.dtype
+        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and library.bfloat16_convolutions()))
         and x.device == weight.device
         and min(weight.shape[:2]) >= _FEWEST_CHANNELS
         and min(height, width) > 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ class Loaded:
 
     source: str | None
     reason: str | None
+    bfloat16_convolutions: bool = False
 
 
 @cache
@@ -39,13 +41,15 @@ def _load_library(path: Path) -> None:
 
 def _load_cpu() -> Loaded:
     try:
-        ahead = build.ahead_library("cpu")
-        if ahead.is_file():
-            _load_library(ahead)
-            return Loaded(f"built ahead of time: {ahead}", None)
-        path = build_cache.cached_cpu_library()
+        path = build.ahead_library("cpu")
+        source = f"built ahead of time: {path}"
+        if not path.is_file():
+            path = build_cache.cached_cpu_library()
+            source = f"built for this CPU: {path}"
         _load_library(path)
-        return Loaded(f"built for this CPU: {path}", None)
+        serves = ctypes.CDLL(str(path)).gan_lt_convolution_in_bfloat16
+        serves.restype = ctypes.c_bool
+        return Loaded(source, None, serves())
     except (build.BuildError, OSError) as error:
         return Loaded(None, str(error).partition("\n")[0])
 
@@ -88,6 +92,13 @@ def unavailable(device_type: str) -> str | None:
     return load(device_type).reason
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def bfloat16_convolutions() -> bool:
+    """Whether the CPU's conv3x3 is to take bfloat16: it has instructions that add products of pairs of them, and no matrix
+    units, which PyTorch uses and which are faster still."""
+    return load("cpu").bfloat16_convolutions and not torch.cpu._is_amx_tile_supported()
+
+
 def details(device_type: str) -> dict[str, object]:
     """Where a device type's kernels came from."""
     return {"source": load(device_type).source}
@@ -116,4 +127,13 @@ def toolchain() -> dict[str, object]:
     }
 
 
-__all__ = ["DEVICE_TYPES", "Loaded", "cost", "details", "load", "toolchain", "unavailable"]
+__all__ = [
+    "DEVICE_TYPES",
+    "Loaded",
+    "bfloat16_convolutions",
+    "cost",
+    "details",
+    "load",
+    "toolchain",
+    "unavailable",
+]

@@ -17,8 +17,8 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
     Weights, demodulation, statistics, logits and losses are float32 in any case.
 
-    precision: "fp32", "bf16", or "auto": bfloat16 where the device multiplies it in matrix units (CPUs with AMX, GPUs from
-    Ampere on), float32 elsewhere, where it would be slower.
+    precision: "fp32", "bf16", or "auto": bfloat16 where the device has instructions that multiply it faster (CPUs with AMX or
+    AVX-512 BF16, GPUs from Ampere on), float32 elsewhere, where it would be slower.
 
     Raises:
         InputError: another precision.
@@ -31,8 +31,8 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         raise InputError(f"precision {precision!r} is not known; choose from auto, fp32, bf16")
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else None
-    fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else None
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if device.type == "cpu" and fast else None
 
 
 def set_compute_dtype(network: nn.Module, dtype: torch.dtype | None) -> None:

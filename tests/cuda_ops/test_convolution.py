@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -101,6 +103,65 @@ def test_values_and_derivatives_of_two_orders(kind, n, height, width, channels, 
     assert actual[0].is_contiguous(memory_format=CHANNELS_LAST)
 
 
+needs_bfloat16 = pytest.mark.skipif(
+    not library.load("cpu").bfloat16_convolutions,
+    reason="this CPU has no instructions for products of bfloat16",
+)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("kind", list(KINDS))
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    n=st.integers(1, 3),
+    height=st.integers(1, 21),
+    width=st.integers(1, 21),
+    channels=st.sampled_from([1, 3, 7, 8, 16, 17, 40]),
+    out=st.sampled_from([1, 5, 8, 9, 16, 24, 33]),
+    seed=st.integers(0, 1000),
+    channels_last=st.booleans(),
+)
+@example(n=2, height=32, width=32, channels=128, out=128, seed=0, channels_last=True)
+@example(n=40, height=4, width=4, channels=129, out=128, seed=0, channels_last=True)
+@example(n=1, height=9, width=9, channels=530, out=16, seed=0, channels_last=False)
+def test_bfloat16(kind, n, height, width, channels, out, seed, channels_last):
+    ours, theirs, dim, size = KINDS[kind]
+    generator = torch.Generator().manual_seed(seed)
+    x = images(generator, n, channels, size(height), size(width), channels_last=channels_last).bfloat16()
+    weight = torch.randn(*(out, channels)[:: 1 if dim else -1], 3, 3, generator=generator).bfloat16()
+    dy = images(generator, *theirs(x, weight).shape, channels_last=not channels_last).bfloat16()
+    tangents = (
+        torch.randn(x.shape, generator=generator).bfloat16(),
+        torch.randn(weight.shape, generator=generator).bfloat16(),
+    )
+    actual = derivatives(ours, x, weight, dy, tangents)
+    expected = derivatives(
+        theirs, *(t.double() for t in (x, weight, dy)), tuple(t.double() for t in tangents)
+    )
+    for a, e in zip(actual, expected, strict=True):
+        assert a.dtype == torch.bfloat16
+        # a few values can't tell the mean; the largest of many is six times it
+        assert_near(a, e, 0.25)
+        if e.numel() > 1000:
+            error = (a.double() - e).detach().square().mean().sqrt() / e.detach().square().mean().sqrt()
+            assert 1e-3 < float(error) < 0.025
+    assert actual[0].is_contiguous(memory_format=CHANNELS_LAST)
+
+
+@needs_bfloat16
+def test_bfloat16_keeps_what_is_not_finite_and_rounds_to_nearest():
+    x = torch.zeros(1, 16, 9, 9, dtype=torch.bfloat16).to(memory_format=CHANNELS_LAST)
+    x[0, 0, 4, 4] = math.nan
+    weight = torch.ones(16, 16, 3, 3, dtype=torch.bfloat16)
+    assert ops.conv3x3(x, weight, False, False)[0, :, 4, 4].isnan().all()
+    # one tap alone: each output is an input, but for the rounding of points
+    x = torch.randn(4, 16, 16, 16, generator=torch.Generator().manual_seed(1)).bfloat16()
+    weight = torch.zeros(16, 16, 3, 3, dtype=torch.bfloat16)
+    weight[range(16), range(16), 1, 1] = 1
+    error = ops.conv3x3(x, weight, False, False).double() - x.double()
+    assert abs(float(error.mean())) < 1e-3
+
+
 def test_the_transposed_operator_is_the_adjoint():
     generator = torch.Generator().manual_seed(3)
     x, weight = images(generator, 2, 24, 10, 7), torch.randn(40, 24, 3, 3, generator=generator)
@@ -129,12 +190,14 @@ def test_the_error_is_that_of_the_documentation(ours, stride, size):
     assert 2e-7 < float(error) < 2e-6  # so it is Winograd's, and no worse than it should be
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)])
 @pytest.mark.parametrize("shape", [(33, 16, 32, 32), (5, 40, 9, 13), (2, 129, 4, 4)])
-def test_threads_change_nothing(shape):
+def test_threads_change_nothing(shape, dtype):
     generator = torch.Generator().manual_seed(5)
     x, weight = images(generator, *shape), torch.randn(24, shape[1], 3, 3, generator=generator)
     dy = images(generator, shape[0], 24, *shape[2:])
     large = images(generator, *shape[:2], 2 * shape[2] + 1, 2 * shape[3] + 1)
+    x, weight, dy, large = (t.to(dtype) for t in (x, weight, dy, large))
     before = torch.get_num_threads()
     results = []
     try:
@@ -198,7 +261,7 @@ def calls(function, x, weight):
     """Whether a function takes a call on itself."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         y = function(x, weight)
-    assert_near(y, THEIRS[function](x.double(), weight.double()), 5e-2 if y.dtype == torch.bfloat16 else 2e-5)
+    assert_near(y, THEIRS[function](x.double(), weight.double()), 2e-5 if y.dtype.itemsize > 2 else 1e-1)
     return any(event.key == "cuda_ops::conv3x3" for event in profile.key_averages())
 
 
@@ -209,7 +272,8 @@ def test_which_calls_go_to_the_kernels(function, size):
     assert calls(function, x, weight)
     assert not calls(function, x.contiguous(), weight)
     assert not calls(function, x.double(), weight.double())
-    assert not calls(function, x.bfloat16(), weight.bfloat16())
+    assert calls(function, x.bfloat16(), weight.bfloat16()) == library.bfloat16_convolutions()
+    assert not calls(function, x.half(), weight.half())
     narrow = 5 if function is conv3x3_down else 2
     assert not calls(function, x[:, :, :narrow, :narrow].contiguous(memory_format=CHANNELS_LAST), weight)
     assert not calls(function, x[:1], weight)

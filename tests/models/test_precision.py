@@ -59,8 +59,13 @@ def test_the_gradient_penalty_goes_through_bfloat16() -> None:
 def test_the_choice_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compute_dtype("fp32", CPU) is None
     assert compute_dtype("bf16", CPU) == torch.bfloat16
-    for amx, expected in [(True, torch.bfloat16), (False, None)]:
+    for amx, pairs, expected in [
+        (True, True, torch.bfloat16),
+        (False, True, torch.bfloat16),
+        (False, False, None),
+    ]:
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda pairs=pairs: pairs)
         assert compute_dtype("auto", CPU) == expected
     with pytest.raises(InputError, match="'fp8' is not known"):
         compute_dtype("fp8", CPU)

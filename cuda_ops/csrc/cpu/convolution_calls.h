@@ -10,8 +10,10 @@ void run_parallel(int64_t end, int64_t grain, void (*body)(int64_t, int64_t, voi
 
 static void check_convolution(const Tensor& images, const Tensor& other) {
   STD_TORCH_CHECK(images.dim() == 4 && other.dim() == 4, "cuda_ops: 3x3 convolutions take tensors of four dimensions");
-  STD_TORCH_CHECK(images.scalar_type() == ScalarType::Float && other.scalar_type() == ScalarType::Float,
-                  "cuda_ops: 3x3 convolutions take float32");
+  const ScalarType type = images.scalar_type();
+  STD_TORCH_CHECK(type == other.scalar_type() &&
+                      (type == ScalarType::Float || (type == ScalarType::BFloat16 && kernels().convolution_in_bfloat16())),
+                  "cuda_ops: 3x3 convolutions take float32, and bfloat16 on CPUs with instructions for it");
 }
 
 // height and width are those of the smaller images.
@@ -19,7 +21,8 @@ static ConvolutionArgs convolution_args(const Tensor& x, bool x_is_larger, int64
   const auto size = x.sizes();
   ConvolutionArgs a{};
   a.parallel = run_parallel;
-  a.x = static_cast<const float*>(x.data_ptr());
+  a.dtype = x.scalar_type() == ScalarType::Float ? Dtype::kFloat : Dtype::kBFloat16;
+  a.x = x.data_ptr();
   a.samples = size[0], a.in = size[1], a.out = out;
   a.height = x_is_larger ? (size[2] - 1) / 2 : size[2];
   a.width = x_is_larger ? (size[3] - 1) / 2 : size[3];
@@ -28,7 +31,8 @@ static ConvolutionArgs convolution_args(const Tensor& x, bool x_is_larger, int64
 
 // What follows a convolution; null where nothing does.
 struct Finish {
-  const float *bias, *shortcut, *mask;
+  const float* bias;
+  const void *shortcut, *mask;
   bool relu;
 };
 
@@ -45,10 +49,10 @@ static Tensor convolve(const Tensor& x, const Tensor& weight, bool strided, bool
   if (y.numel() == 0) return y;
   if (x.numel() == 0) return torch::stable::zero_(y);
   const auto stride = weight.strides();
-  a.weight = static_cast<const float*>(weight.data_ptr());
+  a.weight = weight.data_ptr();
   a.weight_out = stride[0], a.weight_in = stride[1], a.weight_y = stride[2], a.weight_x = stride[3];
   a.transposed = transposed;
-  a.y = static_cast<float*>(y.data_ptr());
+  a.y = y.data_ptr();
   a.bias = finish.bias, a.shortcut = finish.shortcut, a.mask = finish.mask, a.relu = finish.relu;
   const Kernels& k = kernels();
   (up ? k.convolution_up : down ? k.convolution_down : k.convolution)(a);
@@ -77,8 +81,9 @@ static Tensor conv3x3_finished(const Tensor& x, const Tensor& weight, bool trans
                   "cuda_ops: the bias of a 3x3 convolution does not fit its weight");
   const Parameter dense_bias(bias, x);
   const MaybeTensor dense_shortcut = like_output(shortcut, x, out), dense_mask = like_output(mask, x, out);
-  const auto data = [](const MaybeTensor& t) { return t ? static_cast<const float*>(t->data_ptr()) : nullptr; };
-  return convolve(x, weight, false, transposed, {data(dense_bias.tensor), data(dense_shortcut), data(dense_mask), relu});
+  const auto data = [](const MaybeTensor& t) -> const void* { return t ? t->data_ptr() : nullptr; };
+  return convolve(x, weight, false, transposed,
+                  {static_cast<const float*>(dense_bias.data()), data(dense_shortcut), data(dense_mask), relu});
 }
 
 static Tensor conv3x3_weight(const Tensor& x, const Tensor& dy, bool strided) {
@@ -90,8 +95,8 @@ static Tensor conv3x3_weight(const Tensor& x, const Tensor& dy, bool strided) {
   Tensor d_weight = empty({dy.size(1), x.size(1), 3, 3}, true, raw_dtype(x), x);
   if (x.numel() == 0 || dy.numel() == 0) return torch::stable::zero_(d_weight);
   ConvolutionArgs a = convolution_args(dense, strided, dy.size(1));
-  a.dy = static_cast<const float*>(dense_dy.data_ptr());
-  a.d_weight = static_cast<float*>(d_weight.data_ptr());
+  a.dy = dense_dy.data_ptr();
+  a.d_weight = d_weight.data_ptr();
   (strided ? kernels().convolution_down_weight_grad : kernels().convolution_weight_grad)(a);
   return d_weight;
 }

@@ -83,28 +83,32 @@ struct ResizeArgs {
   float highest;
 };
 
-// 3x3 convolution of [samples, height, width, channels]. weight is [O, I, 3, 3] by its strides.
+// 3x3 convolution of [samples, height, width, channels], all of the same dtype but for the bias, which is float: kFloat, or
+// kBFloat16 where the table of functions says so; sums are float. weight is [O, I, 3, 3] by its strides.
 // - stride 1 and padding 1: in = I and out = O, or where transposed (its adjoint, with the kernel turned around) in = O and
 //   out = I. The weight gradient takes x and dy (of `out` channels) to d_weight [out, 3, 3, in].
 // - stride 2 and no padding ("down") and its adjoint ("up"): height and width are those of the smaller images, the larger
 //   have 2 * height + 1 and 2 * width + 1. in = I and out = O for down and the weight gradient, in = O and out = I for up.
 struct ConvolutionArgs {
   ParallelFor parallel;
-  const float* x;
+  Dtype dtype;
+  const void* x;
   int64_t samples, height, width, in, out;
-  const float* weight;
+  const void* weight;
   int64_t weight_out, weight_in, weight_y, weight_x;
   bool transposed;
-  float* y;
-  const float* dy;
-  float* d_weight;
+  void* y;
+  const void* dy;
+  void* d_weight;
   // Stride 1 alone: y = (convolution + bias [out] + shortcut), 0 where mask <= 0 or, with relu, where it is negative. shortcut
   // and mask are like y; each may be null.
-  const float *bias, *shortcut, *mask;
+  const float* bias;
+  const void *shortcut, *mask;
   bool relu;
 };
 
 struct Kernels {
+  bool (*convolution_in_bfloat16)();  // whether convolutions take kBFloat16: with instructions that add products of pairs
   void (*upfirdn2d)(const UpfirdnArgs&);
   void (*epilogue)(const EpilogueArgs&);
   void (*epilogue_grad)(const EpilogueGradArgs&);

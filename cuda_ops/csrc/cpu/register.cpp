@@ -11,6 +11,7 @@ namespace gan_lt {
 
 #define GAN_LT_DECLARE(isa)                     \
   namespace isa {                               \
+  bool convolution_in_bfloat16();               \
   void upfirdn2d(const UpfirdnArgs&);           \
   void epilogue(const EpilogueArgs&);           \
   void epilogue_grad(const EpilogueGradArgs&);  \
@@ -22,7 +23,7 @@ namespace gan_lt {
   void convolution_up(const ConvolutionArgs&);  \
   void convolution_down_weight_grad(const ConvolutionArgs&); \
   }                                             \
-  static const Kernels isa##_kernels{isa::upfirdn2d, isa::epilogue, isa::epilogue_grad, isa::epilogue_grad2, \
+  static const Kernels isa##_kernels{isa::convolution_in_bfloat16, isa::upfirdn2d, isa::epilogue, isa::epilogue_grad, isa::epilogue_grad2, \
                                      isa::resize_planes, isa::convolution, isa::convolution_weight_grad, \
                                      isa::convolution_down, isa::convolution_up, \
                                      isa::convolution_down_weight_grad};
@@ -31,12 +32,14 @@ namespace gan_lt {
 GAN_LT_DECLARE(x86_64)
 GAN_LT_DECLARE(x86_64_v3)
 GAN_LT_DECLARE(x86_64_v4)
+GAN_LT_DECLARE(x86_64_v4_bf16)
 static const Kernels& choose() {
   __builtin_cpu_init();
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  return v4 ? x86_64_v4_kernels : v3 ? x86_64_v3_kernels : x86_64_kernels;
+  const bool v4_bf16 = v4 && __builtin_cpu_supports("avx512bf16");
+  return v4_bf16 ? x86_64_v4_bf16_kernels : v4 ? x86_64_v4_kernels : v3 ? x86_64_v3_kernels : x86_64_kernels;
 }
 #else
 GAN_LT_DECLARE(native)
@@ -46,6 +49,11 @@ static const Kernels& choose() { return native_kernels; }
 const Kernels& kernels() {
   static const Kernels& chosen = choose();
   return chosen;
+}
+
+// For Python: whether conv3x3 takes bfloat16.
+extern "C" __attribute__((visibility("default"))) bool gan_lt_convolution_in_bfloat16() {
+  return kernels().convolution_in_bfloat16();
 }
 
 void no_memory(uint64_t bytes) {

@@ -6,51 +6,18 @@
 //   weights dg = G^T [(A dY A^T) (B^T d B)] G        the transposed algorithm: gradients need no other points
 #pragma once
 
-#include "memory.h"
+#include <array>
+
+#include "vectors.h"
 
 namespace gan_lt {
 namespace GAN_LT_ISA {
-
-// Lanes of a vector register, and rows of a product's tile: rows * 2 vectors of sums and the operands fill the registers.
-#if defined(GAN_LT_LANES)  // for tests: another CPU's shapes on this one
-static constexpr int kLanes = GAN_LT_LANES, kRows = GAN_LT_ROWS;
-#elif defined(__AVX512F__)
-static constexpr int kLanes = 16, kRows = 12;
-#elif defined(__AVX__)
-static constexpr int kLanes = 8, kRows = 6;
-#elif defined(__aarch64__)
-static constexpr int kLanes = 4, kRows = 12;
-#else
-static constexpr int kLanes = 4, kRows = 6;
-#endif
-typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 
 static constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 
 // Values at all points that a block of tiles holds, in a thread's second-level cache, or for gradients in the shared one
 // (measured), and the fewest tiles for which reading the weights again pays.
 static constexpr int64_t kBlockValues = 24 * 1024, kGradientBlockValues = 512 * 1024, kFewestTiles = 24;
-
-static inline Vec load_vec(const float* p) {
-  Vec v;
-  memcpy(&v, p, sizeof v);
-  return v;
-}
-static inline void store_vec(float* p, const Vec& v) { memcpy(p, &v, sizeof v); }
-
-// The first n of the lanes, or all; the others are zeros.
-static inline Vec load_lanes(const float* p, int64_t n) {
-  if (n >= kLanes) return load_vec(p);
-  Vec v = {};
-  memcpy(&v, p, size_t(n) * sizeof(float));
-  return v;
-}
-static inline void store_lanes(float* p, const Vec& v, int64_t n) {
-  if (n >= kLanes)
-    store_vec(p, v);
-  else
-    memcpy(p, &v, size_t(n) * sizeof(float));
-}
 
 static constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;
 
@@ -111,35 +78,6 @@ static inline void points_to_weights(const Vec* p, int step, Vec* g, int out) {
   g[2 * out] = (1.f / 3) * (sum_b - sum_a) + p[5 * step];
 }
 
-// out[r][j] = sum_s a[r * row + s * step] * b[s][j] (added to out where ADD) for kRows rows r and COLUMNS vectors of
-// columns j. out's rows are one vector after the other, as b's.
-template <int COLUMNS, bool ADD>
-static inline void multiply(const float* a, int64_t row, int64_t step, const float* b, int64_t steps, float* out) {
-  constexpr int kWidth = COLUMNS * kLanes;
-  Vec sums[kRows][COLUMNS];
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; r++)
-#pragma GCC unroll 2
-    for (int q = 0; q < COLUMNS; q++) sums[r][q] = ADD ? load_vec(out + r * kWidth + q * kLanes) : Vec{};
-  for (int64_t s = 0; s < steps; s++, a += step, b += kWidth) {
-    Vec columns[COLUMNS];
-#pragma GCC unroll 2
-    for (int q = 0; q < COLUMNS; q++) columns[q] = load_vec(b + q * kLanes);
-#pragma GCC unroll 12
-    for (int r = 0; r < kRows; r++) {
-      const float factor = a[r * row];
-#pragma GCC unroll 2
-      for (int q = 0; q < COLUMNS; q++) sums[r][q] += factor * columns[q];
-    }
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; r++)
-#pragma GCC unroll 2
-    for (int q = 0; q < COLUMNS; q++) store_vec(out + r * kWidth + q * kLanes, sums[r][q]);
-}
-
-static inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 // The tiles of an image batch [samples, height, width], numbered row by row; those at the edges may hang over.
 struct Tiles {
   int64_t height, width, down, across, count;
@@ -159,7 +97,7 @@ struct Tiles {
   }
   int64_t gradient_block(int64_t values) const {
     const int64_t fitting = kGradientBlockValues / values;
-    const int64_t n = round_up(fitting ? fitting : 1, 8);  // some, of however many channels
+    const int64_t n = round_up(fitting ? fitting : 1, 8);  // some, of however many channels; whole words
     return n > count ? count : n;
   }
 
@@ -175,27 +113,31 @@ struct Tiles {
 // Where the SIZE x SIZE pixels from (y, x) on of an image [height, width, channels] stand, each as whole vectors of channels:
 // pixel (i, j) at row[i] + j * step, for columns j from `first` up to `last`; other columns lie outside the image. So do rows
 // that stand in `zeros`, SIZE pixels of them. Where the channels fill no whole vectors, pixels are copied to `buffer`.
-template <int SIZE>
+template <int SIZE, typename T>
 struct Patch {
-  const float* row[SIZE];
+  const T* row[SIZE];
   int64_t step;
   int first, last;
 
-  Patch(const float* image, const Tiles& tiles, int64_t channels, int64_t y, int64_t x, const float* zeros,
-        float* buffer)
+  Patch(const T* image, const Tiles& tiles, int64_t channels, int64_t y, int64_t x, const T* zeros, T* buffer)
       : step(round_up(channels, kLanes)), first(x < 0 ? int(-x) : 0),
         last(tiles.width - x < SIZE ? int(tiles.width - x) : SIZE) {
     for (int i = 0; i < SIZE; i++) {
       const bool inside = y + i >= 0 && y + i < tiles.height;
       row[i] = inside ? image + ((y + i) * tiles.width + x) * channels : zeros;
       if (!inside || step == channels) continue;
-      float* copy = buffer + i * SIZE * step;
+      T* copy = buffer + i * SIZE * step;
       for (int j = first; j < last; j++) {
-        memcpy(copy + j * step, row[i] + j * channels, size_t(channels) * sizeof(float));
-        memset(copy + j * step + channels, 0, size_t(step - channels) * sizeof(float));
+        memcpy(copy + j * step, row[i] + j * channels, size_t(channels) * sizeof(T));
+        memset(static_cast<void*>(copy + j * step + channels), 0, size_t(step - channels) * sizeof(T));
       }
       row[i] = copy;
     }
+  }
+
+  // Pixels that are all outside.
+  explicit Patch(const T* zeros) : step(0), first(SIZE), last(SIZE) {
+    for (int i = 0; i < SIZE; i++) row[i] = zeros;
   }
 
   // The vectors from channel c on of column j.
@@ -211,62 +153,83 @@ struct Patch {
   }
 };
 
-// Zeros for the tiles from `count` on that a product of kRows rows reads with the last ones: `length` values of each.
-static inline void clear_last_rows(float* points, int64_t count, int64_t length) {
-  memset(points + count * length, 0, size_t((round_up(count, kRows) - count) * length) * sizeof(float));
+// The patches of TILES tiles from t on, by a function of the tile's number.
+template <int TILES, typename F>
+static inline auto patches_of(const F& patch, int64_t t) -> std::array<decltype(patch(t)), TILES> {
+  if constexpr (TILES == 1)
+    return {patch(t)};
+  else
+    return {patch(t), patch(t + 1)};
 }
 
-// B^T d B of one tile's patch: point p of channel c to out[p * pitch + c].
-static inline void transform_input(const Patch<kPatch>& patch, int64_t channels, float* out, int64_t pitch) {
+// Zeros for the tiles from `count` on that a product of kRows rows reads with the last ones: `length` values of each.
+template <typename T>
+static inline void clear_last_rows(T* points, int64_t count, int64_t length) {
+  memset(static_cast<void*>(points + count * length), 0, size_t((round_up(count, kRows) - count) * length) * sizeof(T));
+}
+
+// Where a product sums over channels, points stand as values, one tile after the other; where it sums over tiles, as words of
+// as many tiles as a word holds. One vector of points goes to either.
+static inline void store_points(float* p, const Vec* v) { store_vec(p, v[0]); }
+static inline void store_points(BFloat16* p, const Vec* v) { store_vec(p, v[0]); }
+static inline void store_points(Pair* p, const Vec* v) { store_words(p, v); }
+
+// B^T d B of the patches that share words: point p of channel c to out[p * pitch + c].
+template <int TILES, typename T, typename P>
+static inline void transform_input(const Patch<kPatch, T>* patches, int64_t channels, P* out, int64_t pitch) {
   for (int64_t c = 0; c < channels; c += kLanes) {
-    Vec d[kPatch], half[kPoints], v[kPatch];
-    for (int j = 0; j < kPatch; j++) {
-      patch.column(j, c, d);
-      to_points(d, 1, half + j, kPatch);
-    }
+    Vec d[kPatch], half[TILES][kPoints], v[kPatch][TILES];
+    for (int tile = 0; tile < TILES; tile++)
+      for (int j = 0; j < kPatch; j++) {
+        patches[tile].column(j, c, d);
+        to_points(d, 1, half[tile] + j, kPatch);
+      }
     for (int i = 0; i < kPatch; i++) {
-      to_points(half + i * kPatch, 1, v, 1);
+#pragma GCC unroll 2
+      for (int tile = 0; tile < TILES; tile++) to_points(half[tile] + i * kPatch, 1, v[0] + tile, TILES);
 #pragma GCC unroll 6
-      for (int j = 0; j < kPatch; j++) store_vec(out + (i * kPatch + j) * pitch + c, v[j]);
+      for (int j = 0; j < kPatch; j++) store_points(out + (i * kPatch + j) * pitch + c, v[j]);
     }
   }
 }
 
-// A y A^T of one 4x4 tile, at SIDE points along each axis: point p of channel k to
+// A y A^T of the 4x4 tiles that share words, at SIDE points along each axis: point p of channel k to
 // out[p * pitch + k / width * panel_pitch + k % width].
-template <int SIDE, void (*AXIS_TO_POINTS)(const Vec*, int, Vec*, int)>
-static inline void transform_tile(const Patch<kTile>& patch, int64_t channels, float* out, int64_t pitch, int64_t width,
+template <int SIDE, void (*AXIS_TO_POINTS)(const Vec*, int, Vec*, int), int TILES, typename T, typename P>
+static inline void transform_tile(const Patch<kTile, T>* patches, int64_t channels, P* out, int64_t pitch, int64_t width,
                                   int64_t panel_pitch) {
   for (int64_t k = 0; k < channels; k += kLanes) {
-    Vec y[kTile], half[SIDE * kTile], v[SIDE];
-    for (int j = 0; j < kTile; j++) {
-      patch.column(j, k, y);
-      AXIS_TO_POINTS(y, 1, half + j, kTile);
-    }
-    float* to = out + k / width * panel_pitch + k % width;
+    Vec y[kTile], half[TILES][SIDE * kTile], v[SIDE][TILES];
+    for (int tile = 0; tile < TILES; tile++)
+      for (int j = 0; j < kTile; j++) {
+        patches[tile].column(j, k, y);
+        AXIS_TO_POINTS(y, 1, half[tile] + j, kTile);
+      }
+    P* to = out + k / width * panel_pitch + k % width;
     for (int i = 0; i < SIDE; i++) {
-      AXIS_TO_POINTS(half + i * kTile, 1, v, 1);
+#pragma GCC unroll 2
+      for (int tile = 0; tile < TILES; tile++) AXIS_TO_POINTS(half[tile] + i * kTile, 1, v[0] + tile, TILES);
 #pragma GCC unroll 6
-      for (int j = 0; j < SIDE; j++) store_vec(to + (i * SIDE + j) * pitch, v[j]);
+      for (int j = 0; j < SIDE; j++) store_points(to + (i * SIDE + j) * pitch, v[j]);
     }
   }
 }
 
 // The nine taps of WIDTH columns, `column_stride` apart: taps[t][column], zeros past the first `count` columns.
-template <int WIDTH>
-static inline void gather_taps(const float* weight, int64_t column_stride, int64_t count, int64_t tap_y, int64_t tap_x,
+template <int WIDTH, typename T>
+static inline void gather_taps(const T* weight, int64_t column_stride, int64_t count, int64_t tap_y, int64_t tap_x,
                                float (*taps)[WIDTH]) {
   if (count >= WIDTH) {  // the compiler knows how many
     for (int t = 0; t < 9; t++) {
-      const float* from = weight + t / 3 * tap_y + t % 3 * tap_x;
+      const T* from = weight + t / 3 * tap_y + t % 3 * tap_x;
 #pragma GCC unroll 32
-      for (int k = 0; k < WIDTH; k++) taps[t][k] = from[k * column_stride];
+      for (int k = 0; k < WIDTH; k++) taps[t][k] = read(from[k * column_stride]);
     }
     return;
   }
   for (int t = 0; t < 9; t++)
     for (int64_t k = 0; k < WIDTH; k++)
-      taps[t][k] = k < count ? weight[t / 3 * tap_y + t % 3 * tap_x + k * column_stride] : 0;
+      taps[t][k] = k < count ? read(weight[t / 3 * tap_y + t % 3 * tap_x + k * column_stride]) : 0;
 }
 
 }  // namespace GAN_LT_ISA

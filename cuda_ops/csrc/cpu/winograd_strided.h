@@ -107,31 +107,38 @@ struct Shares {
   }
 };
 
-// B^T d B of a tile's 9x9 pixels, all parities: point i of tile t to out[shares.start(i, block) + t * shares.length(i)].
-static inline void transform_big(const Patch<kBig>& patch, const Shares& shares, float* out, int64_t t, int64_t block) {
+// B^T d B of the 9x9 pixels of tiles that share words, all parities: point i of tile or word t to
+// out[shares.start(i, block) + t * shares.length(i)].
+template <int TILES, typename T, typename P>
+static inline void transform_big(const Patch<kBig, T>* patches, const Shares& shares, P* out, int64_t t, int64_t block) {
   for (int64_t c = 0; c < shares.channels; c += kLanes) {
-    Vec half[kBig * kBig], d[kBig], v[kBig];  // rows of half: the even pixels' points, then those of the odd
-    for (int j = 0; j < kBig; j++) {
-      patch.column(j, c, d);
-      strided_to_points<kSide>(d, 2, half + j, kBig);
-      strided_to_points<kFinite>(d + 1, 2, half + kSide * kBig + j, kBig);
-    }
+    Vec half[TILES][kBig * kBig], d[kBig], v[kBig][TILES];  // rows of half: the even pixels' points, then those of the odd
+    for (int tile = 0; tile < TILES; tile++)
+      for (int j = 0; j < kBig; j++) {
+        patches[tile].column(j, c, d);
+        strided_to_points<kSide>(d, 2, half[tile] + j, kBig);
+        strided_to_points<kFinite>(d + 1, 2, half[tile] + kSide * kBig + j, kBig);
+      }
     for (int r = 0; r < kBig; r++) {
       const int parity = r >= kSide, p = parity ? r - kSide : r;
-      strided_to_points<kSide>(half + r * kBig, 2, v, 1);
-      strided_to_points<kFinite>(half + r * kBig + 1, 2, v + kSide, 1);
+#pragma GCC unroll 2
+      for (int tile = 0; tile < TILES; tile++) {
+        strided_to_points<kSide>(half[tile] + r * kBig, 2, v[0] + tile, TILES);
+        strided_to_points<kFinite>(half[tile] + r * kBig + 1, 2, v[kSide] + tile, TILES);
+      }
 #pragma GCC unroll 9
       for (int s = 0; s < kBig; s++) {
         const int i = p * kSide + (s < kSide ? s : s - kSide);
-        store_vec(out + shares.start(i, block) + t * shares.length(i) + shares.place(i, parity, s >= kSide) + c, v[s]);
+        store_points(out + shares.start(i, block) + t * shares.length(i) + shares.place(i, parity, s >= kSide) + c, v[s]);
       }
     }
   }
 }
 
-// Where a tile of the small image begins in a batch of big ones.
-static inline const float* big_image(const float* x, const ConvolutionArgs& a, int64_t sample, int64_t channels) {
-  return x + sample * (2 * a.height + 1) * (2 * a.width + 1) * channels;
+// Where a sample begins in a batch of big images.
+template <typename T>
+static inline const T* big_image(const void* x, const ConvolutionArgs& a, int64_t sample, int64_t channels) {
+  return static_cast<const T*>(x) + sample * (2 * a.height + 1) * (2 * a.width + 1) * channels;
 }
 
 // G g G^T for the parities (ROWS 5 or 4, COLUMNS 5 or 4 points) of one vector of channels: rows of kSide points.
