@@ -51,6 +51,12 @@ def generate_parser(prog: str = "generate.py") -> argparse.ArgumentParser:
     look.add_argument(
         "--seed", metavar="N", type=int, default=0, help="the same seed gives the same images (0)"
     )
+    look.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="fp32",
+        help="of the image layers; auto: bf16 where it is faster (fp32)",
+    )
     _add_selection(parser.add_argument_group("selection: refused images are replaced by others"))
     files = parser.add_argument_group("files")
     files.add_argument(
@@ -107,6 +113,8 @@ def generate_command(arguments: Sequence[str], prog: str = "generate.py") -> int
 
 def _generate(args: argparse.Namespace, ranks: Ranks) -> int:
     from gan_lt.interruption import StopRequest
+    from gan_lt.memory_reuse import keep_freed_memory
+    from gan_lt.models.precision import compute_dtype, set_compute_dtype
     from gan_lt.sampling import Encoding, load_generator, parse_truncation, write_synthetic_set
     from gan_lt.sampling.set_formats import SHARD_IMAGES
     from gan_lt.sampling.unfinished import unfinished_path
@@ -114,7 +122,11 @@ def _generate(args: argparse.Namespace, ranks: Ranks) -> int:
     truncation = parse_truncation(args.truncation)
     encoding = Encoding(args.image_format, args.quality)
     generator, digest = load_generator(args.network)
-    generator.to(ranks.device(args.device))
+    device = ranks.device(args.device)
+    generator.to(device)
+    set_compute_dtype(generator, compute_dtype(args.precision, device))
+    if device.type == "cpu":
+        keep_freed_memory()
     data = None if args.top_up is None else _open(args.top_up, "--top-up", args, generator)
     selection = _selection(args, generator, data)
     plan = _plan(args, generator, data, selection)

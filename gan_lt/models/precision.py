@@ -42,4 +42,10 @@ def set_compute_dtype(network: nn.Module, dtype: torch.dtype | None) -> None:
             module.compute_dtype = dtype  # type: ignore[assignment]
 
 
-__all__ = ["Precision", "compute_dtype", "set_compute_dtype"]
+def precision_of(network: nn.Module) -> Literal["fp32", "bf16"]:
+    """In which precision the network's image layers compute now."""
+    chosen = {getattr(module, "compute_dtype", None) for module in network.modules()}
+    return "bf16" if torch.bfloat16 in chosen else "fp32"
+
+
+__all__ = ["Precision", "compute_dtype", "precision_of", "set_compute_dtype"]

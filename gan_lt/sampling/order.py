@@ -29,6 +29,7 @@ class SetOrder:
     truncation: TruncationSetting
     seed: int
     network_sha256: str
+    precision: str
     set_format: SetFormat
     encoding: Encoding
     selection: Selection | None
@@ -43,6 +44,7 @@ class SetOrder:
             "counts": dict(zip(self.plan.class_names, self.plan.counts.tolist(), strict=True)),
             "real_counts": self.plan.real_counts,
             "seed": self.seed,
+            "precision": self.precision,
             "truncation": dict(zip(self.plan.class_names, self.psi.tolist(), strict=True)),
             "format": self.set_format,
             "image_format": self.encoding.image_format,
@@ -83,6 +85,7 @@ class SetOrder:
             "seed": self.seed,
             "truncation_psi": self.truncation,
             "noise_mode": "const",
+            "precision": self.precision,
             "resolution": resolution,
             "format": self.set_format,
             "image_format": self.encoding.image_format,

@@ -16,6 +16,7 @@ from gan_lt.data import ImageSet
 from gan_lt.data.image_set import require_class_names
 from gan_lt.errors import InputError
 from gan_lt.models import ImageGenerator
+from gan_lt.models.precision import precision_of
 from gan_lt.sampling.candidates import CandidateStore
 from gan_lt.sampling.contents import SetContents, contents_of_plan, join_contents
 from gan_lt.sampling.encoding import Encoding
@@ -129,6 +130,7 @@ def write_synthetic_set(
         truncation_psi,
         seed,
         network_sha256,
+        precision_of(generator),
         set_format,
         encoding or Encoding(),
         selection,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from gan_lt.cli import main
 from gan_lt.commands import generate_command, train_command
 from gan_lt.data import open_image_set
@@ -21,6 +23,20 @@ def test_generate_the_same_twice(tmp_path: Path, trained: Path) -> None:
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
     assert manifest["network_sha256"] == loading.load_generator(trained)[1]
     assert open_image_set(tmp_path / "a").counts.tolist() == [4, 4, 4]
+
+
+def test_generate_in_bfloat16_makes_nearly_the_same_images(tmp_path: Path, trained: Path) -> None:
+    pixels = {}
+    for precision in ("fp32", "bf16"):
+        out = tmp_path / precision
+        arguments = ["--network", str(trained), "--per-class", "4", "--outdir", str(out)]
+        assert generate_command([*arguments, "--precision", precision]) == 0
+        assert json.loads((out / "manifest.json").read_text())["precision"] == precision
+        images = open_image_set(out)
+        pixels[precision] = images.images().astype(float)
+    difference = np.abs(pixels["fp32"] - pixels["bf16"])
+    assert difference.any()
+    assert difference.mean() < 3
 
 
 def test_generate_tops_up_and_counts(tmp_path: Path, trained: Path, data: Path) -> None:

@@ -1,0 +1,47 @@
+"""Freed memory stays with the process: the next step finds it again."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys
+import torch
+from gan_lt.memory_reuse import keep_freed_memory
+kept = keep_freed_memory()
+for _ in range(3):
+    torch.ones(4 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(4 << 20)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def run(**environment: str) -> tuple[bool, int]:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={"PATH": "/usr/bin", "PYTHONPATH": ":".join(sys.path), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    kept, faults = result.stdout.split()
+    return kept == "True", int(faults)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="needs glibc"
+)
+def test_no_new_pages_for_what_was_freed() -> None:
+    kept, faults = run()
+    assert kept
+    assert faults < 4096  # one tensor's pages; ten of them are 40,960
+    kept, faults = run(GLIBC_TUNABLES="glibc.malloc.trim_threshold=4096:glibc.malloc.mmap_threshold=4096")
+    assert not kept, "the user's own settings stay"
+    assert faults > 20_000
