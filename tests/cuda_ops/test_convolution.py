@@ -141,7 +141,7 @@ def test_bfloat16(kind, n, height, width, channels, out, seed, channels_last):
     for a, e in zip(actual, expected, strict=True):
         assert a.dtype == torch.bfloat16
         # a few values can't tell the mean; the largest of many is six times it
-        assert_near(a, e, 0.25)
+        assert_near(a, e, 0.5)
         if e.numel() > 1000:
             error = (a.double() - e).detach().square().mean().sqrt() / e.detach().square().mean().sqrt()
             assert 1e-3 < float(error) < 0.025

@@ -25,6 +25,7 @@ needs_golden = pytest.mark.skipif(
     not GOLDEN.exists(), reason="needs ../shared/golden (reference numbers, not shipped)"
 )
 SHORT = ["--batch=8", "training.tick_kimg=0.04", "training.checkpoint_ticks=1", "training.threads=1"]
+SHORT += ["training.precision=fp32"]
 
 
 def write_images(folder: Path, counts: dict[str, int], resolution: int = 8) -> Path:

@@ -188,7 +188,7 @@ def test_micro_batches_add_up_to_the_batch(make_config: MakeConfig, images: Imag
         # a minibatch-stddev group within each half, no augmentation, no noise: only the split differs
         config = make_config(
             {
-                "training": {"micro_batch": micro},
+                "training": {"micro_batch": micro, "precision": "fp32"},
                 "discriminator": {"mbstd_group_size": 1},
                 "augment": {"name": "none"},
             }

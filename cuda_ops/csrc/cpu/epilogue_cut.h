@@ -9,12 +9,13 @@
 #include <type_traits>
 
 #include "../bias_act_math.h"
-#include "memory.h"
+#include "vectors.h"
 
 namespace gan_lt {
 namespace GAN_LT_ISA {
 
-static constexpr int64_t kBlock = 2048;   // values computed at a time where a buffer in the L1 cache is needed
+// Values computed at a time where a buffer in the L1 cache is needed: few, so that memory is read on meanwhile (measured).
+static constexpr int64_t kBlock = 512;
 static constexpr int64_t kChunk = 32768;  // values a task
 static constexpr int64_t kRow = 256;      // values a row should have, so that loops over it are long
 

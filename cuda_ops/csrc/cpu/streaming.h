@@ -1,31 +1,38 @@
 // Stores past the caches, for outputs so large that they would not stay there: the line need not be read before it is written.
 #pragma once
 
-#include <stdint.h>
-#include <string.h>
-
 #if defined(__SSE2__)
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
+
+#include "vectors.h"
 
 namespace gan_lt {
 namespace GAN_LT_ISA {
 
-// Copies bytes; the destination may start and end anywhere.
-static inline void stream_copy(void* to, const void* from, int64_t bytes) {
-#if defined(__SSE2__)
-  char* d = static_cast<char*>(to);
-  const char* s = static_cast<const char*>(from);
-  int64_t head = int64_t(-reinterpret_cast<uintptr_t>(d) & 63);
-  head = head < bytes ? head : bytes;
-  memcpy(d, s, size_t(head));
-  int64_t i = head;
-  for (; i + 64 <= bytes; i += 64)
-    for (int q = 0; q < 64; q += 16)
-      _mm_stream_si128(reinterpret_cast<__m128i*>(d + i + q), _mm_loadu_si128(reinterpret_cast<const __m128i*>(s + i + q)));
-  memcpy(d + i, s + i, size_t(bytes - i));
+// To an address that is a multiple of the vector's size; an ordinary store where there is no such instruction.
+static inline void stream_vec(float* p, const Vec& v) {
+#if defined(GAN_LT_LANES)
+  store_vec(p, v);
+#elif defined(__AVX512F__)
+  _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX__)
+  _mm256_stream_ps(p, (__m256)v);
+#elif defined(__SSE2__)
+  _mm_stream_ps(p, (__m128)v);
 #else
-  memcpy(to, from, size_t(bytes));
+  store_vec(p, v);
+#endif
+}
+static inline void stream_vec(BFloat16* p, const Vec& v) {
+#if defined(GAN_LT_LANES)
+  store_vec(p, v);
+#elif defined(__AVX512F__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)narrowed(v));
+#elif defined(__AVX__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)narrowed(v));
+#else
+  store_vec(p, v);
 #endif
 }
 

@@ -3,7 +3,6 @@
 // memory is read and written in order.
 #include <type_traits>
 
-#include "streaming.h"
 #include "upfirdn2d_columns.h"
 
 namespace gan_lt {
@@ -82,7 +81,8 @@ struct Upfirdn {
     bands = (a.out_h + band - 1) / band;
     max_rows = (a.fh + a.up_y - 1) / a.up_y;
     in_row = a.in_w * a.k;
-    streams = separable && a.k > 1 && a.planes * a.out_h * a.out_w * a.k * int64_t(sizeof(T)) >= kStreamed;
+    streams = separable && whole_vectors<T>(a) && reinterpret_cast<uintptr_t>(a.y) % (kLanes * sizeof(T)) == 0 &&
+              a.planes * a.out_h * a.out_w * a.k * int64_t(sizeof(T)) >= kStreamed;
   }
 
   Group group_loop() const {
@@ -103,7 +103,7 @@ struct UpfirdnWorker {
   const Upfirdn<T>& u;
   const UpfirdnArgs& a;
   const Memory<S> buffer, sums;
-  const Memory<T> zeros, staging;
+  const Memory<T> zeros;
   const Memory<const T*> inputs;
   S* const lines;
   bool cleared = false;
@@ -114,7 +114,6 @@ struct UpfirdnWorker {
         buffer(u.batch * u.pitch + 16),
         sums(u.width * a.k),
         zeros(u.pitch, kZeros),
-        staging(u.streams ? u.batch * u.width * a.k : 0),
         inputs(u.max_rows + 16),
         // What comes from the image starts at a cache line's start, so that no store straddles two.
         lines(buffer + (16 - Strip(a, u.width, u.columns[0].per_phase, nullptr).lead % 16) % 16) {}
@@ -181,17 +180,9 @@ struct UpfirdnWorker {
       for (int64_t i = 0; i < reads; i++) inputs[i] = input_row(x, plan.input + i);
       sum_all_rows<false>(body + r * u.pitch, inputs.get(), plan.weights, reads, strip.body);
     }
-    const int64_t out_row = a.out_w * a.k, length = (strip.right - strip.left) * a.k;
-    if (!u.streams) {
-      filter_lines<false>(Lines<S, T>{lines, y + oy * out_row, u.pitch, out_row, count, strip.origin, strip.left, strip.right},
-                          a, u.columns[0]);
-      return;
-    }
-    filter_lines<false>(Lines<S, T>{lines, staging, u.pitch, length, count, strip.origin, strip.left, strip.right}, a,
-                        u.columns[0]);
-    const bool whole = length == out_row;
-    for (int64_t r = 0; r < (whole ? 1 : count); r++)
-      stream_copy(y + (oy + r) * out_row, staging + r * length, (whole ? count : 1) * length * int64_t(sizeof(T)));
+    const int64_t out_row = a.out_w * a.k;
+    filter_lines<false>(Lines<S, T>{lines, y + oy * out_row, u.pitch, out_row, count, strip.origin, strip.left, strip.right},
+                        a, u.columns[0], u.streams);
   }
 
   // Filters that are no outer product: each of their rows by itself, added up.

@@ -4,7 +4,7 @@
 #include <type_traits>
 
 #include "../upfirdn2d_math.h"
-#include "memory.h"
+#include "streaming.h"
 #include "weighted_sums.h"
 
 namespace gan_lt {
@@ -44,8 +44,7 @@ struct Lines {
 };
 
 // Eight floats anywhere in memory; compilers split them up where registers are narrower.
-typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
-static constexpr int64_t kLanes = 8;
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 
 // The loops below are not inlined: in one function with all their callers, the registers do not go round.
 #define GAN_LT_LOOP __attribute__((noinline)) static
@@ -80,15 +79,15 @@ GAN_LT_LOOP void filter_halving(const Lines<S, T>& lines, const S* taps) {
     int64_t i = 0;
 #if defined(__clang__) || __GNUC__ >= 12
     if constexpr (std::is_same_v<T, float> && COUNT % 2 == 0) {
-      for (; i + kLanes <= n; i += kLanes) {
-        Lanes v = {};
+      for (; i + 8 <= n; i += 8) {
+        Eight v = {};
         for (int t = 0; t < COUNT; t += 2) {
-          const Lanes* source = reinterpret_cast<const Lanes*>(in + 2 * i + t);
+          const Eight* source = reinterpret_cast<const Eight*>(in + 2 * i + t);
           // Even and odd values in an order that takes one instruction, put right once at the end.
           v += w[t] * __builtin_shufflevector(source[0], source[1], 0, 2, 8, 10, 4, 6, 12, 14);
           v += w[t + 1] * __builtin_shufflevector(source[0], source[1], 1, 3, 9, 11, 5, 7, 13, 15);
         }
-        Lanes* target = reinterpret_cast<Lanes*>(out + i);
+        Eight* target = reinterpret_cast<Eight*>(out + i);
         v = __builtin_shufflevector(v, v, 0, 1, 4, 5, 2, 3, 6, 7);
         *target = ADD ? *target + v : v;
       }
@@ -124,6 +123,55 @@ GAN_LT_LOOP void filter_doubling(const Lines<S, T>& lines, const S* taps_a, cons
   }
 }
 
+// out[c] = sum_t taps[t] * source[c + t * k] for n values, whole vectors.
+template <int COUNT, bool STREAM, typename T>
+static inline void filter_vectors(const float* source, const float* taps, T* out, int64_t n, int64_t k) {
+  float w[COUNT];
+  for (int t = 0; t < COUNT; t++) w[t] = taps[t];
+  for (int64_t c = 0; c < n; c += kLanes) {
+    Vec v = w[0] * load_vec(source + c);
+#pragma GCC unroll 4
+    for (int t = 1; t < COUNT; t++) v += w[t] * load_vec(source + c + t * k);
+    if (STREAM)
+      stream_vec(out + c, v);
+    else
+      store_vec(out + c, v);
+  }
+}
+
+// Channels that fill whole vectors, COUNT taps for every output pixel.
+template <int COUNT, bool STREAM, typename T>
+GAN_LT_LOOP void filter_channels(const Lines<float, T>& lines, const UpfirdnArgs& a, const Phases<float>& phases) {
+  const int64_t k = a.k;
+  for (int64_t r = 0; r < lines.rows; r++) {
+    const float* in = lines.in + r * lines.pitch;
+    T* out = lines.out + r * lines.out_pitch;
+    auto run = tap_run<int64_t>(lines.left, a.up_x, a.down_x, a.pad_x);
+    if (a.up_x == 1 && a.down_x == 1) {  // all pixels in one
+      const float* source = in + (run.input - lines.origin) * k;
+      filter_vectors<COUNT, STREAM>(source, phases.of(0), out, (lines.right - lines.left) * k, k);
+      continue;
+    }
+    for (int64_t o = lines.left; o < lines.right; o++, out += k) {
+      filter_vectors<COUNT, STREAM>(in + (run.input - lines.origin) * k, phases.of(run.tap), out, k, k);
+      run.tap -= a.down_x;
+      while (run.tap < 0) run.tap += a.up_x, run.input++;
+    }
+  }
+}
+
+// Whether filter_channels has a loop for a call.
+template <typename T>
+static inline bool whole_vectors(const UpfirdnArgs& a) {
+  return (std::is_same_v<T, float> || std::is_same_v<T, BFloat16>) && a.k % kLanes == 0 &&
+         (a.fw == 4 * a.up_x || a.fw == 2 * a.up_x);
+}
+
+template <bool STREAM, typename T>
+static void filter_whole_vectors(const Lines<float, T>& lines, const UpfirdnArgs& a, const Phases<float>& phases) {
+  phases.per_phase == 4 ? filter_channels<4, STREAM>(lines, a, phases) : filter_channels<2, STREAM>(lines, a, phases);
+}
+
 // Any factors, pixel by pixel, each a sum along its k channels.
 template <bool ADD, typename S, typename T>
 GAN_LT_LOOP void filter_pixels(const Lines<S, T>& lines, const UpfirdnArgs& a, const Phases<S>& phases) {
@@ -137,7 +185,7 @@ GAN_LT_LOOP void filter_pixels(const Lines<S, T>& lines, const UpfirdnArgs& a, c
       const int64_t count = (a.fw - run.tap + a.up_x - 1) / a.up_x;
       const S* source = in + (run.input - lines.origin) * k;
       const S* taps = phases.of(run.tap);
-      if (k < kLanes) {
+      if (k < 8) {
         for (int64_t c = 0; c < k; c++) {
           S v = ADD ? S(read(out[c])) : S(0);
           for (int64_t t = 0; t < count; t++) v += taps[t] * source[c + t * k];
@@ -154,10 +202,14 @@ GAN_LT_LOOP void filter_pixels(const Lines<S, T>& lines, const UpfirdnArgs& a, c
   }
 }
 
-// Filters lines with whichever of the above fits.
+// Filters lines with whichever of the above fits; `stream`: past the caches, where whole_vectors.
 template <bool ADD, typename S, typename T>
-static void filter_lines(const Lines<S, T>& lines, const UpfirdnArgs& a, const Phases<S>& phases) {
+static void filter_lines(const Lines<S, T>& lines, const UpfirdnArgs& a, const Phases<S>& phases, bool stream = false) {
   const int64_t count = phases.per_phase;
+  if constexpr (!ADD && (std::is_same_v<T, float> || std::is_same_v<T, BFloat16>)) {
+    if (whole_vectors<T>(a))
+      return stream ? filter_whole_vectors<true>(lines, a, phases) : filter_whole_vectors<false>(lines, a, phases);
+  }
   if (a.up_x == 1 && a.down_x == 1) {
     switch (count) {
       case 1: return filter_same<1, ADD>(lines, a, phases.of(0));

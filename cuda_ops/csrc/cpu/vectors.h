@@ -83,6 +83,15 @@ static inline void store_vec(BFloat16* p, const Vec& v) {
   memcpy(p, &bits, sizeof bits);
 }
 
+#if defined(GAN_LT_BFLOAT16_INSTRUCTIONS)
+// As in numbers.h, with the instruction for it.
+static inline void store(BFloat16* target, const float* buffer, int64_t n) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store_vec(target + i, load_vec(buffer + i));
+  for (; i < n; i++) write(target + i, buffer[i]);
+}
+#endif
+
 // The first n of the lanes, or all; the others are zeros.
 static inline Vec load_lanes(const float* p, int64_t n) {
   if (n >= kLanes) return load_vec(p);
