@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.atomic_file import write_text
+from eval.atomic_file import require_writable, write_text
 from eval.comparison import compare, print_comparison
 from eval.evaluation import EvaluationOptions, evaluate
 from eval.metric_names import METRICS
@@ -102,13 +102,22 @@ def evaluation_parser() -> argparse.ArgumentParser:
 
 def _evaluate(arguments: Sequence[str]) -> int:
     chosen = evaluation_parser().parse_args(arguments)
+    outputs = [path for path in (chosen.json, chosen.report) if path is not None]
+    for path in outputs:
+        require_writable(path)
     with ranks_of_torchrun() as ranks:
         report = _report(chosen, ranks)
-    if ranks.leads and not chosen.quiet:
-        report.print()
-        for path in (chosen.json, chosen.report):
-            if path is not None:
-                print(f"wrote {path}")
+    if not ranks.leads:
+        return 0
+    if not chosen.quiet:
+        report.print()  # before the files: on a disk that filled up meanwhile minutes of computing are not lost
+    if chosen.json is not None:
+        report.to_json(chosen.json)
+    if chosen.report is not None:
+        report.to_html(chosen.report)
+    if not chosen.quiet:
+        for path in outputs:
+            print(f"wrote {path}")
     return 0
 
 
@@ -137,8 +146,6 @@ def _report(chosen: argparse.Namespace, ranks: Ranks) -> Report:
         cache_dir=chosen.cache,
         device=chosen.device,
         batch_size=chosen.batch_size,
-        json=chosen.json,
-        report=chosen.report,
         progress=not chosen.quiet,
         ranks=ranks,
     )
