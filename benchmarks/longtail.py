@@ -48,6 +48,10 @@ def grid_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", required=True, metavar="DATA", help="training images, as for train.py")
     parser.add_argument("--test", metavar="DATA", help="balanced test images (digits, cifar: their own)")
+    parser.add_argument("--resolution", type=int, metavar="N", help="centre-crop and resize to N x N")
+    parser.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="where a copy of CIFAR lies; where a list's paths start"
+    )
     parser.add_argument(
         "--methods",
         default="baseline,balanced,noise,noisytwins,gsr,cbgan,all",
@@ -77,6 +81,10 @@ def grid_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Run the grid. Status 0; 1 with failed cells; 130 when stopped; 2 for bad input."""
     args = grid_parser().parse_intermixed_args(arguments)
+    # the messages about images name these options, as those of train.py do
+    for name, value in (("data.resolution", args.resolution), ("data.root", args.data_root)):
+        if value is not None:
+            args.overrides.append(f"{name}={value}")
     methods, seeds = parse_methods(args.methods), parse_seeds(args.seeds)
     digits = args.data == "digits"
     preset = args.preset or ("digits-lt" if digits else "custom")

@@ -42,7 +42,7 @@ def app_command(arguments: Sequence[str], prog: str = "gan-lt app") -> int:
     data = None
     if args.data is not None:
         resolution = load_generator(args.run)[0].resolution
-        data = open_image_set(args.data, resolution=resolution)
+        data = open_image_set(args.data, resolution=resolution, option="--data")
     gallery = open_gallery(args.run, data)
     serve(gallery, args.run.resolve().name, host=args.host, port=args.port, share=args.share)
     return 0

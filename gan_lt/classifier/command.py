@@ -122,6 +122,7 @@ def _open_sets(args: argparse.Namespace) -> tuple[ImageSet, ImageSet | None]:
         channels=args.channels,
         data_root=args.data_root,
         skip_corrupt=args.skip_corrupt,
+        option="--data",
     )
     test = args.test
     if test is None and args.data.partition(":")[0] in ("digits", "cifar10", "cifar100"):
