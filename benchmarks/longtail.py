@@ -31,6 +31,7 @@ from benchmarks.longtail_plots import plot_classes, plot_curves
 from benchmarks.longtail_tables import COPIES, Cell, markdown, verdict
 from eval.atomic_file import write_text
 from eval.sources import source_of_set
+from gan_lt.command_line import CommandParser
 from gan_lt.commands import run_command
 from gan_lt.data import open_image_set
 from gan_lt.errors import InputError
@@ -41,7 +42,7 @@ STOPPED = 130
 
 def grid_parser() -> argparse.ArgumentParser:
     """The options of the benchmark."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m benchmarks.longtail",
         description=(__doc__ or "").split("\n")[0],
         epilog="Any setting of config.yaml can be given for all cells as dotted.name=value.",

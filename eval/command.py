@@ -16,6 +16,7 @@ from eval.metric_names import METRICS
 from eval.page import render_comparison
 from eval.ranks import Ranks, ranks_of_torchrun
 from eval.report import Report
+from gan_lt.command_line import CommandParser
 from gan_lt.errors import InputError
 
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def evaluation_parser() -> argparse.ArgumentParser:
     """The options of an evaluation."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m eval",
         description="Compare generated images with real ones, over all and class by class.",
         epilog="python -m eval compare A.json B.json puts two evaluations side by side.",
@@ -152,9 +153,7 @@ def _report(chosen: argparse.Namespace, ranks: Ranks) -> Report:
 
 
 def _compare(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval compare", description="Two evaluations side by side."
-    )
+    parser = CommandParser(prog="python -m eval compare", description="Two evaluations side by side.")
     parser.add_argument("first", metavar="A.json")
     parser.add_argument("second", metavar="B.json")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the page")

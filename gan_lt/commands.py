@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from gan_lt.command_line import CommandParser
 from gan_lt.config import TrainConfig, build_config, preset_names, preset_values, validate
 from gan_lt.data.opening import is_named
 from gan_lt.data.shard_paths import is_pattern
@@ -73,7 +74,7 @@ def _print_error(message: InputError) -> None:
 
 def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     """The options of training."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Train a class-conditional GAN on imbalanced images.",
         epilog="Any setting of config.yaml can be given as dotted.name=value, as in loss.r1_gamma=0.1.",

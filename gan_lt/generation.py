@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
+from gan_lt.command_line import CommandParser
 from gan_lt.errors import InputError
 from gan_lt.progress import images_progress
 
@@ -25,7 +26,7 @@ console = Console(stderr=True)
 
 def generate_parser(prog: str = "generate.py") -> argparse.ArgumentParser:
     """The options of sampling."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Sample a synthetic set from a trained network.",
         epilog="A stopped run goes on when the same command is given again.",

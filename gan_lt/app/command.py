@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan_lt.command_line import CommandParser
 from gan_lt.errors import InputError
 
 
 def app_parser(prog: str = "gan-lt app") -> argparse.ArgumentParser:
     """The options of `gan-lt app`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Try a network in the browser: choose class, seed and truncation, beside real images.",
     )
