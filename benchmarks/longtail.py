@@ -31,6 +31,7 @@ from benchmarks.longtail_plots import plot_classes, plot_curves
 from benchmarks.longtail_tables import COPIES, Cell, markdown, verdict
 from eval.atomic_file import write_text
 from eval.sources import source_of_set
+from gan_lt.command_line import CommandParser
 from gan_lt.commands import run_command
 from gan_lt.data import open_image_set
 from gan_lt.errors import InputError
@@ -41,13 +42,17 @@ STOPPED = 130
 
 def grid_parser() -> argparse.ArgumentParser:
     """The options of the benchmark."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m benchmarks.longtail",
         description=(__doc__ or "").split("\n")[0],
         epilog="Any setting of config.yaml can be given for all cells as dotted.name=value.",
     )
     parser.add_argument("--data", required=True, metavar="DATA", help="training images, as for train.py")
     parser.add_argument("--test", metavar="DATA", help="balanced test images (digits, cifar: their own)")
+    parser.add_argument("--resolution", type=int, metavar="N", help="centre-crop and resize to N x N")
+    parser.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="where a copy of CIFAR lies; where a list's paths start"
+    )
     parser.add_argument(
         "--methods",
         default="baseline,balanced,noise,noisytwins,gsr,cbgan,all",
@@ -77,6 +82,10 @@ def grid_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Run the grid. Status 0; 1 with failed cells; 130 when stopped; 2 for bad input."""
     args = grid_parser().parse_intermixed_args(arguments)
+    # the messages about images name these options, as those of train.py do
+    for name, value in (("data.resolution", args.resolution), ("data.root", args.data_root)):
+        if value is not None:
+            args.overrides.append(f"{name}={value}")
     methods, seeds = parse_methods(args.methods), parse_seeds(args.seeds)
     digits = args.data == "digits"
     preset = args.preset or ("digits-lt" if digits else "custom")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eval.sources import ImageSource
+from gan_lt.class_names import all_composed, composed
 from gan_lt.errors import InputError
 
 
@@ -39,7 +40,7 @@ def align(
 ) -> AlignedSources:
     """Give both sides the reference's classes.
 
-    Names are matched by name; where one side is arrays, its labels are indices into the other's names; two
+    Classes are matched by name, in NFC; where one side is arrays, its labels are indices into the other's names; two
     pairs of arrays have the classes their labels name.
 
     Raises InputError for a class on one side only (unless allow_missing, or nobody asked for it), a label outside the classes,
@@ -52,6 +53,7 @@ def align(
         )
     if real.class_names is None and fake.class_names is None:
         real, fake = _named_by_value(real), _named_by_value(fake)
+    real, fake = _composed(real), _composed(fake)
     names = _class_names(real, fake)
     real, _ = _relabel(real, names)
     fake, extra = _relabel(fake, names)
@@ -97,6 +99,7 @@ def counts_by_class(
     if hasattr(train_counts, "tolist"):  # of a tensor or an array
         train_counts = train_counts.tolist()
     if isinstance(train_counts, Mapping):
+        train_counts = {composed(str(name)): count for name, count in train_counts.items()}
         lacking = [name for name in names if name not in train_counts]
         if lacking:
             raise InputError(f"train_counts has no entry for {_listed(lacking)}; name every class")
@@ -121,6 +124,29 @@ def _class_names(real: ImageSource, fake: ImageSource) -> tuple[str, ...]:
     if fake.class_names is not None:
         return fake.class_names
     raise InputError(f"neither {real.name} nor {fake.name} names its classes")
+
+
+def _composed(source: ImageSource) -> ImageSource:
+    """The source with all its names in NFC, as a network or a file from a Mac may not have them.
+
+    Raises InputError for two classes whose names differ by their Unicode form alone.
+    """
+    if source.class_names is None:
+        return source
+    names, counts = all_composed(source.class_names), source.train_counts
+    again = (
+        sorted(name for name in set(names) if names.count(name) > 1) if len(set(names)) < len(names) else []
+    )
+    if again:
+        raise InputError(
+            f"{source.name} has class {again[0]!r} twice, in two Unicode forms; rename one or join them"
+        )
+    return replace(
+        source,
+        class_names=names,
+        train_counts=None if counts is None else {composed(name): n for name, n in counts.items()},
+        not_asked=all_composed(source.not_asked),
+    )
 
 
 def _named_by_value(source: ImageSource) -> ImageSource:

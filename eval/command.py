@@ -9,13 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.atomic_file import write_text
+from eval.atomic_file import require_writable, write_text
 from eval.comparison import compare, print_comparison
 from eval.evaluation import EvaluationOptions, evaluate
 from eval.metric_names import METRICS
 from eval.page import render_comparison
 from eval.ranks import Ranks, ranks_of_torchrun
 from eval.report import Report
+from gan_lt.command_line import CommandParser
 from gan_lt.errors import InputError
 
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def evaluation_parser() -> argparse.ArgumentParser:
     """The options of an evaluation."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m eval",
         description="Compare generated images with real ones, over all and class by class.",
         epilog="python -m eval compare A.json B.json puts two evaluations side by side.",
@@ -102,13 +103,22 @@ def evaluation_parser() -> argparse.ArgumentParser:
 
 def _evaluate(arguments: Sequence[str]) -> int:
     chosen = evaluation_parser().parse_args(arguments)
+    outputs = [path for path in (chosen.json, chosen.report) if path is not None]
+    for path in outputs:
+        require_writable(path)
     with ranks_of_torchrun() as ranks:
         report = _report(chosen, ranks)
-    if ranks.leads and not chosen.quiet:
-        report.print()
-        for path in (chosen.json, chosen.report):
-            if path is not None:
-                print(f"wrote {path}")
+    if not ranks.leads:
+        return 0
+    if not chosen.quiet:
+        report.print()  # before the files: on a disk that filled up meanwhile minutes of computing are not lost
+    if chosen.json is not None:
+        report.to_json(chosen.json)
+    if chosen.report is not None:
+        report.to_html(chosen.report)
+    if not chosen.quiet:
+        for path in outputs:
+            print(f"wrote {path}")
     return 0
 
 
@@ -137,17 +147,13 @@ def _report(chosen: argparse.Namespace, ranks: Ranks) -> Report:
         cache_dir=chosen.cache,
         device=chosen.device,
         batch_size=chosen.batch_size,
-        json=chosen.json,
-        report=chosen.report,
         progress=not chosen.quiet,
         ranks=ranks,
     )
 
 
 def _compare(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval compare", description="Two evaluations side by side."
-    )
+    parser = CommandParser(prog="python -m eval compare", description="Two evaluations side by side.")
     parser.add_argument("first", metavar="A.json")
     parser.add_argument("second", metavar="B.json")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the page")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.alignment import align, counts_by_class
+from eval.atomic_file import require_writable
 from eval.cache import FeatureCache
 from eval.cautions import cautions
 from eval.distribution import DistributionSettings, compare_distributions
@@ -135,7 +136,7 @@ def evaluate(
         weights: file of the extractor's weights. cache_dir: folder to keep features in.
         ranks: the processes that call this together and share the features' computation (torchrun); the first
             one returns the report and writes the files, the others return an empty one.
-        json, report: files to write, in a folder that is made when needed.
+        json, report: files to write, in a folder that is made when needed. That they can be is checked first.
 
     Returns: the Report. The per-class reference has equally many images of every class (a seeded choice; the
     report says how many) unless options.balance_reference is False.
@@ -146,6 +147,9 @@ def evaluate(
     from gan_lt.training.device import choose_device  # training measures with this package
 
     started = time.monotonic()
+    for path in (json, report):
+        if path is not None:
+            require_writable(Path(path))
     require_seed(seed)
     at_least(1, batch_size, "batch_size")
     if num_fake is not None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.sources import Images, ImageSource, SourceOptions
+from gan_lt.class_names import all_composed
 from gan_lt.errors import InputError
 
 
@@ -41,7 +42,7 @@ def open_generator(
         raise InputError(
             f"{spec}: the generator has no classes; give a folder of its images sorted by a classifier"
         )
-    class_names = tuple(generator.class_names)
+    class_names = all_composed(generator.class_names)
     counts = _images_wanted(spec, class_names, options.num_fake, reference)
     labels = np.repeat(np.arange(len(class_names), dtype=np.int64), counts)
     # a class's i-th image depends on seed, class and i alone, so asking for more keeps those already there

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_lt.class_names import composed
 from gan_lt.data.archive import UNREADABLE
 from gan_lt.data.shard_paths import shard_paths
 from gan_lt.errors import InputError
@@ -48,9 +49,11 @@ def read_manifest(path: Path) -> Manifest | None:
     entries = [entry for entry in classes if isinstance(entry, dict) and "name" in entry]
     images = document.get("images")
     return Manifest(
-        {str(entry["name"]): entry["real"] for entry in entries if _is_count(entry.get("real"))},
+        {composed(str(entry["name"])): entry["real"] for entry in entries if _is_count(entry.get("real"))},
         # where images were selected, `wanted` was asked for and `made` is what passed
-        tuple(str(entry["name"]) for entry in entries if entry.get("wanted", entry.get("made")) == 0),
+        tuple(
+            composed(str(entry["name"])) for entry in entries if entry.get("wanted", entry.get("made")) == 0
+        ),
         frozenset(
             str(image["file"])
             for image in (images if isinstance(images, list) else [])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from gan_lt.command_line import CommandParser, did_you_mean
 from gan_lt.loading import loading
 from gan_lt.version import __version__
 
@@ -67,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = [f"  gan-lt {name:<10} {text}" for name, (text, _, _) in _COMMANDS.items()]
         text = "\n".join(["usage: gan-lt COMMAND ...", *lines, "  gan-lt COMMAND --help    its options"])
         if given and not known:
-            print(f"error: {given[0]!r} is not a command of gan-lt", file=sys.stderr)
+            hint = did_you_mean(given[0], _COMMANDS)
+            print(f"error: {given[0]!r} is not a command{hint}; gan-lt --help lists them", file=sys.stderr)
+            return 2
         print(text, file=sys.stdout if known else sys.stderr)
         return 0 if known else 2
     name = given[0]
@@ -85,7 +88,7 @@ def dataset_parser(prog: str = "gan-lt dataset") -> argparse.ArgumentParser:
     """The options of `gan-lt dataset`."""
     from gan_lt.data.commands import add_dataset_arguments
 
-    parser = argparse.ArgumentParser(prog=prog, description="Inspect or convert an image set.")
+    parser = CommandParser(prog=prog, description="Inspect or convert an image set.")
     add_dataset_arguments(parser)
     return parser
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from gan_lt.command_line import CommandParser
 from gan_lt.config import TrainConfig, build_config, preset_names, preset_values, validate
 from gan_lt.data.opening import is_named
 from gan_lt.data.shard_paths import is_pattern
@@ -73,7 +74,7 @@ def _print_error(message: InputError) -> None:
 
 def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     """The options of training."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Train a class-conditional GAN on imbalanced images.",
         epilog="Any setting of config.yaml can be given as dotted.name=value, as in loss.r1_gamma=0.1.",
@@ -193,6 +194,7 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
         if args.kimg is not None:
             values = config.model_dump()
             values["training"]["kimg"] = args.kimg
+            _require_no_shorter(args.resume, config.training.kimg, args.kimg)
             config = validate(values)
     else:
         config = _with_lasting_paths(build_config(args.preset or "custom", options, args.overrides))
@@ -212,6 +214,21 @@ def train_run(arguments: Sequence[str], prog: str = "train.py") -> tuple[Path, b
         backend_info()
     with process_group(device):
         return _train(args, config, device, initial)
+
+
+def _require_no_shorter(run: Path, kimg: float, wanted: float) -> None:
+    """InputError for fewer images than a run has seen: config.yaml would tell of a shorter training than there was.
+
+    kimg: the run's own length, which its last step may have overshot; asking for that again is no mistake.
+    """
+    from gan_lt.training.checkpoint import images_trained
+
+    seen = images_trained(run / "checkpoints")
+    if 0 < wanted * 1000 < seen and wanted < kimg:
+        raise InputError(
+            f"--kimg: {wanted:g} is less than the {seen / 1000:g} kimg that {run} has been trained for; pass more to go on, "
+            "or leave --kimg out"
+        )
 
 
 def _train(
@@ -249,8 +266,8 @@ def _train(
         return run, train(config, images, run, console, device, initial)
     except (OutOfMemoryError, RunBusyError):
         raise  # the remedy is to go on with this run, or it is another process's
-    except InputError:
-        # bad input that only showed when the networks and methods were built: leave no empty run behind
+    except Exception:
+        # what only showed when the networks and methods were built, also a method's own fault: leave no empty run behind
         if args.resume is None and is_main() and not (run / "stats.jsonl").exists():
             discard_run(run, keep_folder=existed)
         raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
+from gan_lt.command_line import CommandParser
+
 SHELLS = ("bash", "zsh", "fish")
 _WHERE = {
     "bash": "gan-lt completion bash > ~/.local/share/bash-completion/completions/gan-lt",
@@ -15,7 +17,7 @@ _WHERE = {
 
 def completion_parser(prog: str = "gan-lt completion") -> argparse.ArgumentParser:
     """The options of `gan-lt completion`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Print a script that completes the commands and options of gan-lt.",
         epilog="; ".join(_WHERE.values()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gan_lt.command_line import CommandParser
 from gan_lt.commands import generate_command, run_command, train_run
 
 PER_CLASS = 100
@@ -17,7 +17,7 @@ PER_CLASS = 100
 
 def demo(arguments: Sequence[str]) -> int:
     """Train the preset digits-lt into RUN, write RUN/synthetic, RUN/evaluation.json and RUN/evaluation.html."""
-    parser = argparse.ArgumentParser(prog="python -m gan_lt.demo", description=demo.__doc__)
+    parser = CommandParser(prog="python -m gan_lt.demo", description=demo.__doc__)
     parser.add_argument("run", metavar="RUN", type=Path, help="folder to make")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)

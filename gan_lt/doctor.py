@@ -17,11 +17,12 @@ from rich.table import Table
 from torch import Tensor
 
 from cuda_ops import backend_info, bias_act, conv3x3, modulated_epilogue, setup_filter, upfirdn2d, use_backend
+from gan_lt.command_line import CommandParser
 
 
 def doctor_parser(prog: str = "gan-lt doctor") -> argparse.ArgumentParser:
     """The options of `gan-lt doctor`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog, description="Print which kernels run here, and if not, why not; or what ails a run."
     )
     parser.add_argument(

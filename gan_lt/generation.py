@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from rich.console import Console
 
+from gan_lt.command_line import CommandParser
 from gan_lt.errors import InputError
 from gan_lt.progress import images_progress
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gan_lt.models import Generator
     from gan_lt.sampling import SamplingPlan, Selection, WrittenSet
     from gan_lt.sampling.ranks import Ranks
+    from gan_lt.sampling.set_formats import SetFormat
 
 STATUS_SHORT = 3
 
@@ -25,7 +27,7 @@ console = Console(stderr=True)
 
 def generate_parser(prog: str = "generate.py") -> argparse.ArgumentParser:
     """The options of sampling."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Sample a synthetic set from a trained network.",
         epilog="A stopped run goes on when the same command is given again.",
@@ -63,7 +65,7 @@ def generate_parser(prog: str = "generate.py") -> argparse.ArgumentParser:
         "--data-root", metavar="DIR", type=Path, help="where a list's paths start; where a copy of CIFAR lies"
     )
     files.add_argument(
-        "--format", choices=("folder", "zip", "webdataset"), default="folder", help="what to write (folder)"
+        "--format", choices=("folder", "zip", "webdataset"), help="what to write (folder; zip for OUT.zip)"
     )
     files.add_argument(
         "--image-format", choices=("png", "jpeg", "webp"), default="png", help="of the images (png: lossless)"
@@ -106,6 +108,7 @@ def generate_command(arguments: Sequence[str], prog: str = "generate.py") -> int
     args = generate_parser(prog).parse_args(arguments)
     from gan_lt.sampling.ranks import joined_ranks
 
+    args.format = _format(args.format, args.outdir)
     _require_combinations(args)
     with joined_ranks() as ranks:
         return _generate(args, ranks)
@@ -193,6 +196,16 @@ def _report(out: Path, written: WrittenSet, copied: ImageSet | None) -> int:
         soft_wrap=True,
     )
     return STATUS_SHORT
+
+
+def _format(asked: str | None, out: Path) -> SetFormat:
+    """What to write; nobody who calls it OUT.zip means a folder of that name."""
+    is_zip = out.suffix.lower() == ".zip"
+    if is_zip and asked not in (None, "zip"):
+        raise InputError(
+            f"--format: {asked} makes a folder, and --outdir {out} is called as a zip; leave --format out, or rename the folder"
+        )
+    return "zip" if is_zip else cast("SetFormat", asked or "folder")
 
 
 def _require_combinations(args: argparse.Namespace) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gan_lt.command_line import CommandParser
 from gan_lt.errors import InputError
 
 
 def grid_parser(prog: str = "gan-lt grid") -> argparse.ArgumentParser:
     """The options of `gan-lt grid`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog, description="Draw samples, interpolations or a sweep of truncation, a row a class."
     )
     parser.add_argument(

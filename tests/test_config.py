@@ -114,6 +114,54 @@ def test_later_words_win() -> None:
     assert config.generator.channel_max == preset_values("digits-lt")["generator"]["channel_max"]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "training: {batch: 12}\nloss:\n  r1_gamma: 1\ntraining: {kimg: 3}\n",
+            "line 4: 'training' is set in line 1",
+        ),
+        ("training:\n  batch: 12\n  kimg: 3\n  batch: 16\n", "line 4: 'batch' is set in line 2"),
+        ("training: {batch: 12, batch: 12}\n", "line 1: 'batch' is set in line 1"),
+        ("data:\n  path: [{a: 1}, {b: 1, b: 2}]\n", "'b' is set"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        build_config(str(file), {})
+    assert str(caught.value).startswith(f"{file}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_keys_that_yaml_itself_repeats_are_not_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: *b, x: 4}\nd: &d [*a, *a, *d]\n")
+    values = read_yaml(file)
+    assert values["c"] == {"x": 4, "y": 2}
+    file.write_text("# nothing\n")
+    with pytest.raises(InputError, match="must hold sections"):
+        read_yaml(file)
+
+
+@pytest.mark.parametrize("text", ["training: {batch: many}", "trainig: {batch: 3}", "regularizers: [x]"])
+def test_what_is_wrong_in_a_preset_file_names_it(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        build_config(str(file), {"training.seed": 3}, ["loss.r1_gamma=1"])
+    assert str(caught.value).startswith(f"{file}: ")
+    assert str(caught.value).count(str(file)) == 1
+    file.write_text("training: {batch: 12}")
+    with pytest.raises(InputError) as caught:
+        build_config(str(file), {"training.kimg": "many"})
+    assert str(caught.value).startswith("training.kimg=many")
+    with pytest.raises(InputError, match=r"^loss\.r1_gama: unknown"):
+        build_config(str(file), {}, ["loss.r1_gama=1"])
+
+
 def test_own_preset_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("training: {batch: 12}\n")

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan_lt.command_line import CommandParser
 from gan_lt.errors import InputError
 
 
 def app_parser(prog: str = "gan-lt app") -> argparse.ArgumentParser:
     """The options of `gan-lt app`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Try a network in the browser: choose class, seed and truncation, beside real images.",
     )
@@ -42,7 +43,7 @@ def app_command(arguments: Sequence[str], prog: str = "gan-lt app") -> int:
     data = None
     if args.data is not None:
         resolution = load_generator(args.run)[0].resolution
-        data = open_image_set(args.data, resolution=resolution)
+        data = open_image_set(args.data, resolution=resolution, option="--data")
     gallery = open_gallery(args.run, data)
     serve(gallery, args.run.resolve().name, host=args.host, port=args.port, share=args.share)
     return 0

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_lt.app.pictures import labelled_rows, picture
+from gan_lt.class_names import composed
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
 from gan_lt.models import Generator
@@ -95,7 +96,7 @@ class Gallery:
 
     def _real_label(self, name: str) -> int:
         names = self.real.class_names if self.real is not None else ()
-        return names.index(name) if name in names else -1
+        return names.index(composed(name)) if composed(name) in names else -1
 
     def _sampled(self, labels: list[int], seed: int, truncation_psi: float, images: int) -> NDArray[np.uint8]:
         if not 0 <= truncation_psi <= 2:

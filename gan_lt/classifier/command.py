@@ -17,6 +17,7 @@ from gan_lt.classifier.losses import LOSS_NAMES
 from gan_lt.classifier.network import Backbone
 from gan_lt.classifier.table import print_recall
 from gan_lt.classifier.training import ClassifierSettings, measure_classifier, train_classifier
+from gan_lt.command_line import CommandParser
 from gan_lt.data import ImageSet, open_image_set, thin_to_long_tail
 from gan_lt.errors import InputError
 from gan_lt.models.pretrained import CONFIG_NAME
@@ -27,7 +28,7 @@ REPORT_NAME = "report.json"
 
 def classifier_parser(prog: str = "gan-lt classifier") -> argparse.ArgumentParser:
     """The options of `gan-lt classifier train`."""
-    parser = argparse.ArgumentParser(prog=prog, description="Train a classifier on imbalanced images.")
+    parser = CommandParser(prog=prog, description="Train a classifier on imbalanced images.")
     commands = parser.add_subparsers(dest="classifier_command", required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train a classifier and print the recall of every class")
     defaults = ClassifierSettings()
@@ -122,6 +123,7 @@ def _open_sets(args: argparse.Namespace) -> tuple[ImageSet, ImageSet | None]:
         channels=args.channels,
         data_root=args.data_root,
         skip_corrupt=args.skip_corrupt,
+        option="--data",
     )
     test = args.test
     if test is None and args.data.partition(":")[0] in ("digits", "cifar10", "cifar100"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -45,15 +46,54 @@ def preset_values(name: str) -> dict[str, Any]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; InputError otherwise."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _load_once(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
+    except InputError:
+        raise  # which is a ValueError, too
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         # ValueError: not UTF-8, or a date that there is not
         raise InputError(f"{path}: can't be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: must hold sections such as 'training:', found {type(values).__name__}")
     return values
+
+
+def _load_once(text: str, path: Path) -> Any:
+    """What YAML makes of the text; InputError for a key that a mapping has twice, of which YAML keeps the last."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _require_single_keys(root, path)
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+
+
+def _require_single_keys(root: yaml.Node, path: Path) -> None:
+    """On the nodes as written: a mapping that takes another's keys over (`<<`) may say them again."""
+    waiting, visited = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in visited:
+            continue  # an alias may stand in many places, and for what it lies in
+        visited.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        marks: dict[tuple[str, str], yaml.Mark] = {}
+        for key, value in node.value:
+            waiting.extend((key, value))
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            first = marks.setdefault((key.tag, key.value), key.start_mark)
+            if first is not key.start_mark:
+                raise InputError(
+                    f"{path}: line {key.start_mark.line + 1}: {key.value!r} is set in line {first.line + 1} already; keep one"
+                )
 
 
 def build_config(preset: str, options: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
@@ -66,6 +106,23 @@ def build_config(preset: str, options: Mapping[str, Any], overrides: Sequence[st
     0.5
     """
     values = preset_values(preset)
+    try:
+        return _build(copy.deepcopy(values), options, overrides)
+    except InputError as error:
+        if preset not in preset_names() and str(error) == _complaint(values):
+            raise InputError(f"{preset}: {error}") from None  # the file's own, whatever the options say
+        raise
+
+
+def _complaint(values: Mapping[str, Any]) -> str | None:
+    try:
+        validate(values)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _build(values: dict[str, Any], options: Mapping[str, Any], overrides: Sequence[str]) -> TrainConfig:
     for name, value in options.items():
         _set(values, name, value)
     for text in overrides:

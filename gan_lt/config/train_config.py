@@ -58,6 +58,12 @@ class TrainConfig(Section):
         for name in names:
             if name not in REGULARIZERS:
                 raise ValueError(f"{name!r} is not known; choose from {', '.join(REGULARIZERS)}")
+            field = cls.model_fields.get(name)
+            if field is None or not isinstance(field.default, Section):
+                raise ValueError(
+                    f"{name!r} is registered, but TrainConfig has no section for its settings; add a section {name} to "
+                    "gan_lt/config (docs/architecture.md, Adding a method)"
+                )
         if len(set(names)) != len(names):
             raise ValueError(f"{', '.join(names)} names one twice")
         return names

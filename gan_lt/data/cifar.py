@@ -10,6 +10,7 @@ import numpy as np
 
 from gan_lt.data.decoding import reshape_images
 from gan_lt.data.image_set import ImageSet
+from gan_lt.data.wording import called
 from gan_lt.errors import InputError
 from gan_lt.torchvision_compat import import_torchvision
 
@@ -22,7 +23,7 @@ def open_cifar(
     resolution: int | None,
     channels: int | None,
     data_root: Path | None,
-    option: str,
+    option: str | None,
 ) -> ImageSet:
     """``cifar10`` or ``cifar100``, 32x32 RGB by default; ids are indices of the original order.
 
@@ -37,11 +38,15 @@ def open_cifar(
     import_torchvision()
     from torchvision import datasets
 
+    root_option = called("data-root", option=option)
     kind = getattr(datasets, _CLASSES[name])
     if data_root is not None and not data_root.is_dir():
-        raise InputError(f"--data-root {data_root} is not a folder: give the one that holds {kind.filename}")
-    root = _root(data_root, kind.base_folder)
-    original = _load(kind, root, split == "train", f"{option} {name}")
+        raise InputError(
+            f"{root_option} {data_root} is not a folder: give the one that holds {kind.filename}"
+        )
+    root = _root(data_root, kind.base_folder, root_option)
+    shown = name if option is None else f"{option} {name}"
+    original = _load(kind, root, split == "train", shown, called("data-root", "FOLDER", option=option))
     return ImageSet.from_arrays(
         reshape_images(np.asarray(original.data, dtype=np.uint8), resolution, channels or 3),
         np.asarray(original.targets, dtype=np.int64),
@@ -50,19 +55,20 @@ def open_cifar(
     )
 
 
-def _root(data_root: Path | None, unpacked: str) -> Path:
+def _root(data_root: Path | None, unpacked: str, root_option: str) -> Path:
     if data_root is None:
         try:
             return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_lt"
         except RuntimeError:  # a user whom the system does not know, as in containers
             raise InputError(
-                f"--data-root is missing, and there is no home folder to download to: give the folder that holds {unpacked}"
+                f"{root_option} is missing, and there is no home folder to download to: give the folder that holds {unpacked}"
             ) from None
     # People point at the unpacked folder itself as often as at the one around it.
     return data_root.resolve().parent if data_root.resolve().name == unpacked else data_root
 
 
-def _load(kind: Any, root: Path, train: bool, shown: str) -> Any:
+def _load(kind: Any, root: Path, train: bool, shown: str, elsewhere: str) -> Any:
+    """elsewhere: how a message calls the setting of another folder."""
     try:
         return kind(root=root, train=train, download=False)
     except RuntimeError:  # torchvision's "not found or corrupted": checksums, before anything is unpickled
@@ -74,5 +80,5 @@ def _load(kind: Any, root: Path, train: bool, shown: str) -> Any:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{shown} is not in {root} and could not be downloaded from {kind.url} ({reason}): put "
-            f"{kind.filename} into a folder and pass --data-root FOLDER, or give a folder or zip of images"
+            f"{kind.filename} into a folder and pass {elsewhere}, or give a folder or zip of images"
         ) from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gan_lt.class_names import all_composed, composed
 from gan_lt.data.pixels import ArrayPixels, IndexArray, PixelSource, Uint8Array
 from gan_lt.errors import InputError
 
@@ -29,7 +30,7 @@ class ImageSet:
 
     Attributes:
         name: what the set is called in messages and tables.
-        class_names: K different names, in the order of the labels; each can be a folder's name.
+        class_names: K different names in NFC, in the order of the labels; each can be a folder's name.
         labels: int64 ``[N]``, 0..K-1.
         ids: the stable name of each image inside its source: a path in the folder or zip, or an index.
         resolution: height and width in pixels.
@@ -50,6 +51,8 @@ class ImageSet:
     def __post_init__(self) -> None:
         self.labels = np.asarray(self.labels, dtype=np.int64)
         require_class_names(self.class_names, self.name)
+        # here, since every reader comes by: a folder from a Mac has the class of the same folder from elsewhere
+        self.class_names = all_composed(self.class_names)
         if self.labels.shape != (len(self.ids),):
             raise InputError(f"{self.name}: {len(self.ids)} ids for labels of shape {self.labels.shape}")
         if self.labels.size and not 0 <= self.labels.min() <= self.labels.max() < self.num_classes:
@@ -190,10 +193,10 @@ def require_countable(labels: NDArray[np.integer[Any]], where: str) -> None:
 
 
 def require_class_names(class_names: tuple[str, ...], where: str) -> None:
-    """InputError unless the names differ and each can be a folder's name: sampling writes such folders."""
+    """InputError unless the names differ, also in NFC, and each can be a folder's name: sampling writes such folders."""
     if not class_names:
         raise InputError(f"{where}: no classes")
-    seen: set[str] = set()
+    seen: dict[str, str] = {}  # names as they are written, by their NFC
     for name in class_names:
         if not isinstance(name, str) or not name.strip():
             raise InputError(f"{where}: class name {name!r} is not a name: give every class a non-empty text")
@@ -204,6 +207,12 @@ def require_class_names(class_names: tuple[str, ...], where: str) -> None:
                 f"{where}: class name {name!r} would be a folder that is passed over or a drive when it is opened again: "
                 "rename the class"
             )
-        if name in seen:
+        first = seen.get(composed(name))
+        if first == name:
             raise InputError(f"{where}: two classes are named {name!r}: rename one")
-        seen.add(name)
+        if first is not None:
+            raise InputError(
+                f"{where}: two classes are named {composed(name)!r}, once in NFC and once in another Unicode form "
+                f"({first!a} and {name!a}): rename one, or put their images together"
+            )
+        seen[composed(name)] = name

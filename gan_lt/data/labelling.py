@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_lt.class_names import composed
 from gan_lt.data.decoding import IMAGE_SUFFIXES
 from gan_lt.data.image_set import require_class_names
 from gan_lt.errors import InputError
@@ -35,6 +36,11 @@ def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
         _number_key(piece) if index % 2 else (1, 0, piece.casefold()) for index, piece in enumerate(pieces)
     ]
     return key, name
+
+
+def class_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """`natural_key` of a class: the same whether its folder's name comes from a Mac or from elsewhere."""
+    return natural_key(composed(name))
 
 
 def _number_key(digits: str) -> tuple[int, int, str]:
@@ -148,7 +154,7 @@ def labels_from_folders(names: Iterable[str], folders: Iterable[str], where: str
             f"{where} holds no labelled images: it needs a sub-folder for every class, "
             "or a dataset.json with labels"
         )
-    class_names = tuple(sorted(by_class, key=natural_key))
+    class_names = tuple(sorted(by_class, key=class_key))
     for class_name in class_names:
         if not by_class[class_name]:
             raise _empty_class(class_name, where)

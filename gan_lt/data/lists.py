@@ -25,12 +25,16 @@ def is_list(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES
 
 
-def label_list(path: Path, root: Path, shown: str) -> tuple[FolderFiles, LabelledNames]:
+def label_list(
+    path: Path, root: Path, shown: str, root_option: str = "--data-root"
+) -> tuple[FolderFiles, LabelledNames]:
     """The images below ``root`` that a list names, labelled by it.
 
     ``NAME.txt`` has lines ``path label``; classes are called by their numbers. ``NAME.json`` has COCO's ``images``,
     ``annotations`` and ``categories``; classes are called as the categories, or by the categories' numbers where names
     are missing, equal or no names of a folder. Numbers without an image are passed over.
+
+    root_option: how messages call the setting that ``root`` came from.
 
     Folders are listed once each to see whether the images are there.
 
@@ -40,7 +44,7 @@ def label_list(path: Path, root: Path, shown: str) -> tuple[FolderFiles, Labelle
     """
     if not root.is_dir():
         raise InputError(
-            f"--data-root {root} is not a folder: give the one that the paths in {path} start from"
+            f"{root_option} {root} is not a folder: give the one that the paths in {path} start from"
         )
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -56,7 +60,7 @@ def label_list(path: Path, root: Path, shown: str) -> tuple[FolderFiles, Labelle
         label_of, class_of = _lines(text, shown), {}
     if not label_of:
         raise InputError(f"{shown} lists no images: it needs lines `path label`, or COCO annotations")
-    _require_there(label_of, root, shown)
+    _require_there(label_of, root, shown, root_option)
     names = in_class_order(label_of)
     present, labels = np.unique([label_of[name] for name in names], return_inverse=True)
     class_names = tuple(class_of.get(label, str(label)) for label in present.tolist())
@@ -156,7 +160,7 @@ def _add(label_of: dict[str, int], path: str, label: int, where: str) -> None:
     label_of[name] = label
 
 
-def _require_there(names: dict[str, int], root: Path, shown: str) -> None:
+def _require_there(names: dict[str, int], root: Path, shown: str, root_option: str) -> None:
     """A look into each folder, not at each file: a hundred thousand of them take minutes on a network's disk."""
     by_folder: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -178,5 +182,5 @@ def _require_there(names: dict[str, int], root: Path, shown: str) -> None:
     if missing:
         raise InputError(
             f"{shown}: {missing:,} of its {len(names):,} images are not below {root}, the first is {first}: add them, or "
-            "pass --data-root with the folder that the paths start from"
+            f"pass {root_option} with the folder that the paths start from"
         )

@@ -27,6 +27,7 @@ from gan_lt.data.lists import is_list, label_list
 from gan_lt.data.pixels import ArrayPixels, EncodedPixels, ImageFiles, scan_headers
 from gan_lt.data.shard_paths import shard_paths
 from gan_lt.data.shards import label_shards
+from gan_lt.data.wording import called
 from gan_lt.errors import InputError
 
 NAMED_SETS = ("digits", "cifar10", "cifar100")
@@ -47,7 +48,7 @@ def open_image_set(
     data_root: Path | None = None,
     skip_corrupt: bool = False,
     any_size: bool = False,
-    option: str = "--data",
+    option: str | None = None,
 ) -> ImageSet:
     """Open labelled images.
 
@@ -73,20 +74,20 @@ def open_image_set(
         skip_corrupt: leave out images that can't be decoded, list them in ``skipped`` and log a warning. All
             images are then decoded once here, however many they are.
         any_size: without a ``resolution``, accept any square size that all images share.
-        option: the command-line option that ``spec`` came from, for messages.
+        option: the command-line option that ``spec`` came from, for messages; None: these name the arguments instead.
 
     Raises:
         InputError: an empty ``spec``, nothing there, no labels, an empty class, a corrupt image, sizes that differ: one line
             that names the file, the value and the remedy.
     """
     if resolution is not None:
-        resolution = require_resolution(resolution)
+        resolution = require_resolution(resolution, called("resolution", option=option))
     if channels not in (None, 1, 3):
         raise InputError(f"channels {channels} is not possible: it must be 1 (gray) or 3 (RGB)")
     channels = None if channels is None else int(channels)
     if spec == "":
         raise InputError(
-            f"{option} is empty: give a folder, a zip, a list, or one of {', '.join(NAMED_SETS)}"
+            f"{option or 'spec'} is empty: give a folder, a zip, a list, or one of {', '.join(NAMED_SETS)}"
         )
     name, part = _named_set(spec, split, option)
     if name == "digits":
@@ -95,8 +96,8 @@ def open_image_set(
         return open_cifar(name, part, resolution, channels, data_root, option)
 
     path = Path(os.path.expanduser(spec))
-    shown = f"{option} {spec}"
-    files, labelled = _label(path, data_root, shown)
+    shown = str(spec) if option is None else f"{option} {spec}"
+    files, labelled = _label(path, data_root, shown, option)
     return _image_set(
         path.resolve().stem if not os.path.isdir(path) else path.resolve().name,
         files,
@@ -106,6 +107,7 @@ def open_image_set(
         channels=channels,
         skip_corrupt=skip_corrupt,
         any_size=any_size,
+        resize=called("resolution", "N", option=option),
     )
 
 
@@ -114,7 +116,7 @@ def is_named(spec: str) -> bool:
     return spec.partition(":")[0] in NAMED_SETS
 
 
-def _named_set(spec: str | Path, split: str, option: str) -> tuple[str | None, str]:
+def _named_set(spec: str | Path, split: str, option: str | None) -> tuple[str | None, str]:
     if split not in SPLITS:
         raise InputError(f"split {split!r} is not known: it must be 'train' or 'test'")
     # a Path is one: Path("./digits") is equal to Path("digits")
@@ -122,11 +124,14 @@ def _named_set(spec: str | Path, split: str, option: str) -> tuple[str | None, s
     if name not in NAMED_SETS:
         return None, split
     if colon and suffix not in SPLITS:
-        raise InputError(f"{option} {spec}: split {suffix!r} is not known, write {name}:train or {name}:test")
+        shown = spec if option is None else f"{option} {spec}"
+        raise InputError(f"{shown}: split {suffix!r} is not known, write {name}:train or {name}:test")
     return name, suffix if colon else split
 
 
-def _label(path: Path, data_root: Path | None, shown: str) -> tuple[ImageFiles, LabelledNames]:
+def _label(
+    path: Path, data_root: Path | None, shown: str, option: str | None
+) -> tuple[ImageFiles, LabelledNames]:
     shards = shard_paths(path, shown)
     if shards is not None:
         return label_shards(shards, shown)
@@ -135,7 +140,7 @@ def _label(path: Path, data_root: Path | None, shown: str) -> tuple[ImageFiles, 
         return label_folder(path, shown)
     if os.path.isfile(path):
         if is_list(path):
-            return label_list(path, data_root or path.parent, shown)
+            return label_list(path, data_root or path.parent, shown, called("data-root", option=option))
         return label_zip(path, shown)
     raise InputError(
         f"{shown}: no such file or folder: it may be a folder with a sub-folder for every class, a zip with "
@@ -153,7 +158,9 @@ def _image_set(
     channels: int | None,
     skip_corrupt: bool,
     any_size: bool,
+    resize: str,
 ) -> ImageSet:
+    """resize: how a message calls the setting that brings all images to one size."""
     headers = scan_headers(files, len(labelled.names))
     if headers.corrupt and not skip_corrupt:
         raise headers.corrupt[min(headers.corrupt)]
@@ -166,7 +173,7 @@ def _image_set(
         require_all_classes(labelled.class_names, labels, f"{shown} without its corrupt images")
 
     if resolution is None:
-        resolution = _own_resolution(headers.sizes[positions], names, shown, any_size)
+        resolution = _own_resolution(headers.sizes[positions], names, shown, any_size, resize)
     if channels is None:
         channels = 3 if headers.is_colour.any() else 1
     encoded = EncodedPixels(files, positions, resolution, channels)
@@ -185,23 +192,25 @@ def _image_set(
     return image_set.materialize() if image_set.decoded_bytes <= IN_MEMORY_BYTES else image_set
 
 
-def _own_resolution(sizes: NDArray[np.int32], names: Sequence[str], shown: str, any_size: bool) -> int:
+def _own_resolution(
+    sizes: NDArray[np.int32], names: Sequence[str], shown: str, any_size: bool, resize: str
+) -> int:
     """The one size that all images have."""
     width, height = sizes[0].tolist()
     other = int((sizes != sizes[0]).any(axis=1).argmax())
     if other:
         raise InputError(
             f"{shown}: images differ in size, {names[0]} is {width}x{height} and {names[other]} is "
-            f"{sizes[other, 0]}x{sizes[other, 1]}: pass --resolution N to crop and resize them all"
+            f"{sizes[other, 0]}x{sizes[other, 1]}: pass {resize} to crop and resize them all"
         )
     size = f"{width}x{height}"
     if width != height:
-        raise InputError(f"{shown}: {names[0]} is {size}, not square: pass --resolution N to crop and resize")
+        raise InputError(f"{shown}: {names[0]} is {size}, not square: pass {resize} to crop and resize")
     power_of_two = width & (width - 1) == 0 and MIN_RESOLUTION <= width <= MAX_RESOLUTION
     if not power_of_two and not any_size:
         raise InputError(
             f"{shown}: images are {size} and must be a power of two from {MIN_RESOLUTION} to "
-            f"{MAX_RESOLUTION} pixels wide: pass --resolution N to resize them"
+            f"{MAX_RESOLUTION} pixels wide: pass {resize} to resize them"
         )
     return int(width)
 

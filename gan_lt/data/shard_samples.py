@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gan_lt.class_names import composed
 from gan_lt.data.decoding import IMAGE_SUFFIXES
 from gan_lt.data.tar_members import Member, TarMembers
 from gan_lt.errors import InputError
@@ -153,7 +154,9 @@ class _Shard:
                 f"{self.where}: label {label!r:.40} in {member.name} is not a class index (0, 1, ...): correct it"
             )
         name = document.get("class_name")
-        if isinstance(name, str) and self.samples.class_names.setdefault(label, name) != name:
+        if isinstance(name, str) and self.samples.class_names.setdefault(label, composed(name)) != composed(
+            name
+        ):
             raise InputError(
                 f"{self.where}: {member.name} calls class {label} {name!r:.80}, samples before it "
                 f"{self.samples.class_names[label]!r:.80}: keep one name"

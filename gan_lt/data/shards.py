@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gan_lt.data.decoding import IMAGE_SUFFIXES
 from gan_lt.data.folder import CHECKSUM_BYTES
 from gan_lt.data.image_set import require_class_names
-from gan_lt.data.labelling import LabelledNames, folder_around, folder_around_classes, natural_key
+from gan_lt.data.labelling import LabelledNames, class_key, folder_around, folder_around_classes, natural_key
 from gan_lt.data.pixels import IndexArray
 from gan_lt.data.shard_samples import Samples, read_samples
 from gan_lt.data.stretch import open_stretch, read_stretch
@@ -142,7 +142,7 @@ def _by_folder(
             f"{shown}: {len(folders) - len(inside)} images have no label and lie beside the folders that others are "
             f"labelled by, the first is {samples.names[first]}: {_NEEDED}"
         )
-    class_names = tuple(sorted({folders[position][0] for position in inside}, key=natural_key))
+    class_names = tuple(sorted({folders[position][0] for position in inside}, key=class_key))
     require_class_names(class_names, shown)
     by_class: dict[str, list[int]] = {name: [] for name in class_names}
     for position in inside:

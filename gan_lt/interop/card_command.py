@@ -9,15 +9,14 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from gan_lt.command_line import CommandParser
 from gan_lt.errors import InputError
 from gan_lt.interop.model_card import CARD_NAME, render_card
 
 
 def card_parser(prog: str = "gan-lt card") -> argparse.ArgumentParser:
     """The options of the card."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description="Write the model card (README.md) of a trained generator."
-    )
+    parser = CommandParser(prog=prog, description="Write the model card (README.md) of a trained generator.")
     parser.add_argument("network", metavar="RUN|DIR", type=Path, help="a run, or a saved generator's folder")
     parser.add_argument(
         "--eval", metavar="FILE.json", type=Path, help="its evaluation, as python -m eval --json wrote it"

@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan_lt.command_line import CommandParser
 from gan_lt.errors import InputError
 
 
 def import_parser(prog: str = "gan-lt import") -> argparse.ArgumentParser:
     """The options of the import."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Convert a StyleGAN2-ADA file; no code from the file is run.",
     )

@@ -6,12 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan_lt.command_line import CommandParser
+
 _FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
 
 
 def export_parser(prog: str = "gan-lt export") -> argparse.ArgumentParser:
     """The options of the export."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog, description="Write a generator for other runtimes; see docs/interop.md."
     )
     parser.add_argument("network", metavar="RUN|DIR", type=Path, help="a run, or a saved generator's folder")

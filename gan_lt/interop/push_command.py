@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan_lt.command_line import CommandParser
+
 
 def push_parser(prog: str = "gan-lt push") -> argparse.ArgumentParser:
     """The options of the upload."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description="Upload a generator and its model card in one commit. Log in with: hf auth login",
     )

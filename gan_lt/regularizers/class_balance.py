@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_lt.arguments import check_floating, check_integer, check_number
+from gan_lt.class_names import all_composed
 from gan_lt.errors import InputError
 from gan_lt.processes import gather_rows, mean_over_processes
 from gan_lt.regularizers.term import StepBatch, Term
@@ -264,8 +265,9 @@ def load_class_balance(
             f"cbgan.classifier {classifier}: it knows {C.num_classes} classes, the data has {len(counts)}; train one on it"
         )
     known = getattr(generator, "class_names", None)
-    if C.class_names and known and list(C.class_names) != list(known):
-        k = next(i for i, (a, b) in enumerate(zip(C.class_names, known, strict=True)) if a != b)
+    if C.class_names and known and all_composed(C.class_names) != all_composed(known):
+        pairs = zip(all_composed(C.class_names), all_composed(known), strict=True)
+        k = next(i for i, (a, b) in enumerate(pairs) if a != b)
         raise InputError(
             f"cbgan.classifier {classifier}: its class {k} is {C.class_names[k]!r}, the data's {known[k]!r}; train one on it"
         )

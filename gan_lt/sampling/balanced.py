@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gan_lt.class_names import all_composed, composed
 from gan_lt.errors import InputError
 from gan_lt.models import ImageGenerator
 from gan_lt.sampling.images import CHUNK, sample_images
@@ -31,12 +32,12 @@ def class_counts(generator: ImageGenerator, per_class: PerClass) -> NDArray[np.i
     """
     if generator.num_classes == 0:
         raise InputError("the generator is unconditional, so it can't be asked for a class")
-    names = generator.class_names
+    names = all_composed(generator.class_names)
     if not isinstance(per_class, Mapping):
         per_class = dict.fromkeys(names, per_class)
     counts = np.zeros(len(names), dtype=np.int64)
     for key, number in per_class.items():
-        index = names.index(key) if isinstance(key, str) and key in names else key
+        index = names.index(composed(key)) if isinstance(key, str) and composed(key) in names else key
         if not isinstance(index, int | np.integer) or not 0 <= index < len(names):
             raise InputError(f"per_class: there is no class {key!r}; the network has {', '.join(names)}")
         if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 0:

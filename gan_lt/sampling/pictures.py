@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gan_lt.class_names import all_composed
 from gan_lt.errors import InputError
 from gan_lt.models import ImageGenerator
 from gan_lt.sampling.grid import class_grid
@@ -116,12 +117,12 @@ def _rows(
         if classes is not None:
             raise InputError("--classes: the network is unconditional and has none")
         return np.zeros(_UNCONDITIONAL_ROWS, dtype=np.int64), 2 * np.arange(_UNCONDITIONAL_ROWS)
-    for name in classes or ():
-        if name not in generator.class_names:
-            raise InputError(
-                f"--classes: there is no class {name!r}; the network has {', '.join(generator.class_names)}"
-            )
-    labels = [generator.class_names.index(name) for name in classes or generator.class_names]
+    known = all_composed(generator.class_names)
+    wanted = all_composed(classes or known)
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"--classes: there is no class {name!r}; the network has {', '.join(known)}")
+    labels = [known.index(name) for name in wanted]
     return np.array(labels, dtype=np.int64), np.zeros(len(labels), dtype=np.int64)
 
 

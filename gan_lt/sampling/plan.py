@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_lt.class_names import all_composed, composed
 from gan_lt.classifier import Classifier
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
@@ -25,8 +26,8 @@ _INDEX_LIMIT = 2**28
 class SamplingPlan:
     """Images to make of every class of the generator.
 
-    class_names: all classes. counts: int64 [K], images to make. real_counts: real images of each class where they are known
-    (of the data that is topped up, else of the training set).
+    class_names: all classes, in NFC. counts: int64 [K], images to make. real_counts: real images of each class where they
+    are known (of the data that is topped up, else of the training set).
     """
 
     class_names: tuple[str, ...]
@@ -142,8 +143,15 @@ def plan_from_file(
             f'--counts: {file} holds a {type(wanted).__name__}; write {{"class name": number, ...}}'
         )
     counts = np.zeros(len(known.names), dtype=np.int64)
-    for name, number in wanted.items():
-        _require_class(known, str(name), "--counts")
+    asked: set[str] = set()
+    for written, number in wanted.items():
+        name = composed(str(written))
+        _require_class(known, name, "--counts")
+        if name in asked:
+            raise InputError(
+                f"--counts: {file} names {name!r} in two Unicode forms; keep one of the two entries"
+            )
+        asked.add(name)
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise InputError(
                 f"--counts: {file}: {name!r} asks for {number!r} images; write a whole number, 0 or more"
@@ -152,7 +160,7 @@ def plan_from_file(
             raise InputError(
                 f"--counts: {file}: {name!r} asks for {number} images; {_INDEX_LIMIT} of a class are the most"
             )
-        counts[known.names.index(str(name))] = number
+        counts[known.names.index(name)] = number
     return SamplingPlan(known.names, counts, known.counts)
 
 
@@ -166,9 +174,10 @@ def _require_number(number: int, option: str) -> None:
 def _chosen(known: _Classes, classes: Sequence[str] | None) -> NDArray[np.bool_]:
     if classes is None:
         return np.ones(len(known.names), dtype=bool)
-    for name in classes:
+    wanted = all_composed(classes)
+    for name in wanted:
         _require_class(known, name, "--classes")
-    return np.asarray([name in classes for name in known.names])
+    return np.asarray([name in wanted for name in known.names])
 
 
 def _require_class(known: _Classes, name: str, option: str) -> None:
@@ -178,7 +187,7 @@ def _require_class(known: _Classes, name: str, option: str) -> None:
 
 def _classes(generator: ImageGenerator, classifier: Classifier | None) -> _Classes:
     if generator.num_classes > 0:
-        return _Classes(generator.class_names, generator.class_counts)
+        return _Classes(all_composed(generator.class_names), generator.class_counts)
     if classifier is None:
         raise InputError(
             "--network: is unconditional, so it can't be asked for a class; pass --classifier FILE to sort its images, or "
@@ -189,5 +198,5 @@ def _classes(generator: ImageGenerator, classifier: Classifier | None) -> _Class
 
 
 def classifier_names(classifier: Classifier) -> tuple[str, ...]:
-    """The classes of a classifier, "0", "1", ... where it was saved without names."""
-    return tuple(classifier.class_names or (str(k) for k in range(classifier.num_classes)))
+    """The classes of a classifier in NFC, "0", "1", ... where it was saved without names."""
+    return all_composed(classifier.class_names or (str(k) for k in range(classifier.num_classes)))

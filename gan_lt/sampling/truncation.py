@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_lt.class_names import all_composed, composed
 from gan_lt.errors import InputError
 
 OTHERS = "*"
@@ -24,7 +25,7 @@ def parse_truncation(text: str) -> TruncationSetting:
     setting: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = part.rpartition("=")
-        name = name.strip() if equals else OTHERS
+        name = composed(name.strip()) if equals else OTHERS
         try:
             psi = float(value)
         except ValueError:
@@ -52,7 +53,15 @@ def psi_per_class(truncation: TruncationSetting, class_names: Sequence[str]) -> 
     Raises:
         InputError: a psi outside 0 to 2, a class that there is not.
     """
-    setting = truncation if isinstance(truncation, Mapping) else {OTHERS: truncation}
+    class_names = all_composed(class_names)
+    setting: dict[str, float] = {OTHERS: truncation} if not isinstance(truncation, Mapping) else {}
+    for written, psi in truncation.items() if isinstance(truncation, Mapping) else ():
+        name = composed(written)
+        if name in setting:
+            raise InputError(
+                f"--truncation: {name!r} is there in two Unicode forms; give the class one value"
+            )
+        setting[name] = psi
     for name, psi in setting.items():
         if name != OTHERS and name not in class_names:
             raise InputError(

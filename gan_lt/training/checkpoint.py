@@ -84,6 +84,17 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def images_trained(directory: Path) -> int:
+    """Real images that the newest checkpoint whose header can be read has seen; 0 without one. No tensor is read."""
+    for path in reversed(list_checkpoints(directory)):
+        try:
+            with safe_open(path, "pt") as file:
+                return int((file.metadata() or {})[_IMAGES_SEEN])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            continue  # damaged: training resumes from the one before it, too
+    return 0
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """What `save_checkpoint` was given.
 

@@ -29,6 +29,7 @@ def open_training_set(data: DataConfig) -> ImageSet:
         split="train",
         data_root=None if data.root is None else Path(data.root),
         skip_corrupt=data.skip_corrupt,
+        option="--data",
     )
     if data.imbalance is not None:
         images = thin_to_long_tail(images, data.imbalance, data.profile, data.thinning_seed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
+from gan_lt.class_names import composed
 from gan_lt.errors import InputError
 from gan_lt.models import Discriminator, Generator
 from gan_lt.training.initial_networks import InitialNetworks
@@ -26,15 +27,15 @@ def match_classes(
 ) -> list[int | None]:
     """For each class of `names` the source's class to take over, None for a new class.
 
-    By name. A source that does not tell its names is matched by position if it has as many classes, else not at all.
+    By name, in NFC. A source that does not tell its names is matched by position if it has as many classes, else not at all.
 
     >>> match_classes(["cat", "dog"], 2, ["ant", "dog"])
     [None, 1]
     """
     if source_names is None:
         return list(range(len(names))) if source_count == len(names) else [None] * len(names)
-    position = {name: index for index, name in enumerate(source_names)}
-    return [position.get(name) for name in names]
+    position = {composed(name): index for index, name in enumerate(source_names)}
+    return [position.get(composed(name)) for name in names]
 
 
 def class_vectors(table: Tensor, matches: Sequence[int | None], noise: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from gan_lt.errors import InputError
 from gan_lt.models import ImageGenerator
 from gan_lt.processes import mean_over_processes
 from gan_lt.sampling.grid import class_grid
@@ -110,7 +111,14 @@ class Monitor:
         values: dict[str, float],
         per_class: dict[str, dict[str, float]] | None = None,
     ) -> None:
-        """One line in stats.jsonl and a point on every TensorBoard curve; figures by class go to the line alone."""
+        """One line in stats.jsonl and a point on every TensorBoard curve; figures by class go to the line alone.
+
+        A figure that is not finite is left out. InputError for one that is no single number, by its name.
+        """
+        figures = {name: _figure(name, value) for name, value in values.items()}
+        values = {
+            name: value for name, value in figures.items() if math.isfinite(value)
+        }  # JSON has no others
         line: dict[str, Any] = {"kimg": images_seen / 1000, "time": time.time(), **values}
         if per_class:
             line["per_class"] = per_class
@@ -127,6 +135,17 @@ class Monitor:
         Image.fromarray(grid).save(self.run / "samples" / f"kimg-{images_seen // 1000:06d}.png")
         pixels = grid if grid.ndim == 3 else grid[:, :, None]
         self._tensorboard.add_image("samples", pixels, images_seen, dataformats="HWC")  # type: ignore[no-untyped-call]
+
+
+def _figure(name: str, value: Any) -> float:
+    """The number that a method gives for its log, also as a tensor or an array of one; InputError names it otherwise."""
+    if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
+        value = value.item()
+    if not isinstance(value, int | float):
+        raise InputError(
+            f"{name}: {repr(value)[:80]} can't be logged; the statistics of a method must be single numbers, by name"
+        )
+    return value
 
 
 def _drop_lines_after(path: Path, images_seen: int) -> None:

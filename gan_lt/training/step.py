@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gan_lt.augment import Augmentation
+from gan_lt.errors import InputError
 from gan_lt.losses import AdversarialLoss, PathLength, gradient_penalty
 from gan_lt.models import GeneratorPass, ImageDiscriminator, ImageGenerator
 from gan_lt.processes import gather_rows, mean_over_processes
@@ -197,6 +198,15 @@ def _add_terms(
 ) -> Tensor:
     for term, value in terms:
         if value is not None:
+            if not isinstance(value, Tensor) or value.ndim > 0:
+                found = (
+                    f"a tensor of shape {list(value.shape)}"
+                    if isinstance(value, Tensor)
+                    else repr(value)[:80]
+                )
+                raise InputError(
+                    f"{term.name}: its loss is {found}; a method's loss must be a scalar tensor, as value.mean() gives, or None"
+                )
             losses[term.name] = value
             total = total + term.weight * value
     return total

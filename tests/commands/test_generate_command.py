@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,25 @@ def test_generate_tops_up_and_counts(tmp_path: Path, trained: Path, data: Path) 
     arguments = [*network, "--counts", str(tmp_path / "counts.json"), "--outdir", str(tmp_path / "c.zip")]
     assert generate_command([*arguments, "--format", "zip"]) == 0
     assert open_image_set(tmp_path / "c.zip").class_names == ("cow",)
+
+
+def test_the_name_of_a_zip_says_what_to_write(tmp_path: Path, trained: Path, refused: Refused) -> None:
+    arguments = ["--network", trained, "--per-class", "1", "--outdir"]
+    for name, extra in (
+        ("o.zip", []),
+        ("O.ZIP", []),
+        ("named.zip", ["--format", "zip"]),
+        ("o", ["--format", "zip"]),
+    ):
+        assert generate_command([*map(str, arguments), str(tmp_path / name), *extra]) == 0
+        assert zipfile.is_zipfile(tmp_path / name)
+    assert (tmp_path / "o.zip").read_bytes() == (tmp_path / "named.zip").read_bytes()
+    for form in ("folder", "webdataset"):
+        line = refused(generate_command, [*arguments, tmp_path / "other.zip", "--format", form])
+        assert f"--format: {form} makes a folder" in line
+        assert "other.zip is called as a zip" in line
+    assert generate_command([*map(str, arguments), str(tmp_path / "plain")]) == 0
+    assert (tmp_path / "plain").is_dir()
 
 
 def test_generate_tops_up_from_a_list_over_images_elsewhere(

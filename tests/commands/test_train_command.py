@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -15,7 +16,9 @@ from gan_lt.commands import generate_command, run_command, train_command
 from gan_lt.data import open_image_set
 from gan_lt.errors import InputError
 from gan_lt.models import Generator, SnganGenerator
+from gan_lt.regularizers import REGULARIZERS, Term, TermContext
 from gan_lt.training import loop
+from gan_lt.training.checkpoint import images_trained, list_checkpoints
 from gan_lt.training.run_directory import open_run
 from tests.commands.runs import TINY, Refused, contents, write_images
 
@@ -73,6 +76,56 @@ def test_resume_lengthens_a_run(tmp_path: Path, data: Path, refused: Refused) ->
     assert "--name" in refused(train_command, ["--data", data, "--outdir", tmp_path, "--name", "run", *TINY])
     (data / "ant" / "0.png").unlink()
     assert run_command(train_command, ["--resume", str(run), "--kimg", "0.064"]) == 2
+
+
+def test_resume_does_not_shorten_a_run(tmp_path: Path, trained: Path, refused: Refused) -> None:
+    # 0.032 kimg are trained
+    assert open_run(trained).training.kimg == 0.032
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    line = refused(train_command, ["--resume", run, "--kimg", 0.016])
+    assert "--kimg: 0.016 is less than the 0.032 kimg" in line
+    newest = list_checkpoints(run / "checkpoints")[-1]
+    newest.with_name("kimg-000009.safetensors").write_bytes(b"torn")
+    assert "the 0.032 kimg" in refused(train_command, ["--resume", run, "--kimg", 0.016]), (
+        "as training resumes"
+    )
+    assert "greater than 0" in refused(train_command, ["--resume", run, "--kimg", 0])
+    newest.with_name("kimg-000009.safetensors").unlink()
+    assert train_command(["--resume", str(run), "--kimg", "0.032"]) == 0
+    assert open_run(run).training.kimg == 0.032
+
+
+def test_the_last_step_may_overshoot_the_length_that_is_asked_for_again(tmp_path: Path, data: Path) -> None:
+    arguments = ["--data", str(data), "--outdir", str(tmp_path), "--name", "run", *TINY, "--kimg=0.012"]
+    assert train_command(arguments) == 0
+    assert images_trained(tmp_path / "run" / "checkpoints") == 16
+    assert train_command(["--resume", str(tmp_path / "run"), "--kimg", "0.012"]) == 0
+
+
+def test_a_method_without_a_section_is_refused_before_a_run_is_made(
+    tmp_path: Path, data: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # "data" is a section, "preset" is a field and none
+    for name in ("mymethod", "preset"):
+        monkeypatch.setitem(REGULARIZERS, name, lambda context: Term(name="mymethod", weight=1.0))
+        options = ["--data", data, "--outdir", tmp_path / "runs", *TINY, "--regularizers", name]
+        line = refused(train_command, options)
+        assert f"{name!r} is registered, but TrainConfig has no section" in line
+        assert "docs/architecture.md" in line
+
+
+def test_a_method_that_can_not_be_built_leaves_no_run(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(context: TermContext) -> Term:
+        raise TypeError("a programmer's mistake")
+
+    monkeypatch.setitem(REGULARIZERS, "lecam", faulty)
+    options = ["--data", str(data), "--outdir", str(tmp_path / "runs"), *TINY, "--regularizers=lecam"]
+    with pytest.raises(TypeError, match="mistake"):
+        train_command(options)
+    assert not list((tmp_path / "runs").iterdir())
 
 
 @pytest.mark.parametrize("name", ["a/../../b", "a/b", "..", "", "."])

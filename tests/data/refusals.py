@@ -14,6 +14,7 @@ from gan_lt.errors import InputError
 def refused(spec: Path | str, *words: str, **options: Any) -> None:
     """It is refused in one line with these words."""
     assert words
+    options.setdefault("option", "--data")
     with pytest.raises(InputError) as caught:
         open_image_set(spec, **options)
     message = str(caught.value)

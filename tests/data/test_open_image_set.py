@@ -272,9 +272,9 @@ def test_cifar_from_a_copy_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_cifar_that_can_not_be_had_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _cifar_root(tmp_path / "elsewhere", monkeypatch)
-    with pytest.raises(InputError, match=r"cifar10 is not in .*cifar-10-python\.tar\.gz.*--data-root FOLDER"):
+    with pytest.raises(InputError, match=r"cifar10 is not in .*cifar-10-python\.tar\.gz.*data_root=FOLDER"):
         open_image_set("cifar10", data_root=tmp_path)
-    with pytest.raises(InputError, match=r"--data-root .*nowhere is not a folder"):
+    with pytest.raises(InputError, match=r"data_root .*nowhere is not a folder"):
         open_image_set("cifar10", data_root=tmp_path / "nowhere")
 
 
@@ -306,3 +306,27 @@ def test_cifar10_lt_zip() -> None:
     assert image_set.counts.tolist() == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
     assert image_set.class_names[0] == "airplane"
     assert image_set.images().shape == (12406, 3, 32, 32)
+
+
+def test_messages_name_arguments_where_python_calls_and_options_where_a_command_does(
+    make_folder: Make, tmp_path: Path
+) -> None:
+    wide = make_folder({"a": 1}, size=(16, 8))
+    file = tmp_path / "list.txt"
+    file.write_text("a/9.png 0")
+    for spec, given, python, command in (
+        (wide, {}, "resolution=N", "--resolution N"),
+        (wide, {"resolution": 48}, "resolution 48", "--resolution 48"),
+        (file, {}, "data_root", "--data-root"),
+        (file, {"data_root": tmp_path / "no"}, "data_root", "--data-root"),
+        ("cifar10", {"data_root": tmp_path / "no"}, "data_root", "--data-root"),
+        ("", {}, "spec is empty", "--real is empty"),
+        ("digits:valid", {}, "digits:valid", "--real digits:valid"),
+    ):
+        with pytest.raises(InputError) as caught:
+            open_image_set(spec, **given)
+        assert python in str(caught.value)
+        assert "--" not in str(caught.value)
+        with pytest.raises(InputError) as caught:
+            open_image_set(spec, **given, option="--real")
+        assert command in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from eval import evaluate
 from eval.command import main
+from gan_lt.errors import InputError
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -103,27 +106,53 @@ def test_bad_input_is_one_line_and_status_2(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_output_that_cannot_be_written_is_named(
-    folder: Path, features: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("option", ["--json", "--report"])
+@pytest.mark.parametrize("name", ["file/e.out", "file/deep/e.out", "folder", "n" * 300])
+def test_an_output_that_cannot_be_written_is_named_before_anything_is_computed(
+    option: str,
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def computed(*_: object, **__: object) -> None:
+        raise AssertionError("minutes are spent before the output is looked at")
+
+    monkeypatch.setattr("eval.evaluation.open_source", computed)
     (tmp_path / "file").write_text("here")
-    target = str(tmp_path / "file" / "e.json")
-    status = main(
-        [
-            "--real",
-            "digits",
-            "--fake",
-            str(folder),
-            "--features",
-            features,
-            "--metrics",
-            "fid",
-            "--json",
-            target,
-        ]
+    (tmp_path / "folder").mkdir()
+    target = str(tmp_path / name)
+    good = ["--json", str(tmp_path / "new" / "e.json")] if option == "--report" else []
+    assert main(["--real", "digits", "--fake", "digits:train", *good, option, target]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {target} can't be written (")
+    assert error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"], (
+        "nothing is left by looking"
     )
-    assert status == 2
-    assert target in capsys.readouterr().err
+    with pytest.raises(InputError, match="can't be written"):
+        evaluate("digits", "digits:train", **{option[2:]: target})
+
+
+def test_a_disk_that_fills_up_while_it_computes_does_not_lose_the_table(
+    folder: Path,
+    features: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("eval.atomic_file.os.replace", full)
+    target = str(tmp_path / "e.json")
+    command = ["--real", "digits", "--fake", str(folder), "--features", features, "--metrics", "fid"]
+    assert main([*command, "--replicates", "0", "--json", target]) == 2
+    output = capsys.readouterr()
+    assert "FD (pool.pt)" in output.out
+    assert "wrote" not in output.out
+    assert f"{target} can't be written (No space left on device)" in output.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_compare_tells_better_from_noise(

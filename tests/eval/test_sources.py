@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,24 @@ def test_a_class_on_one_side_only_is_named(tmp_path: Path) -> None:
     assert sides.extra == ("emu",)
     assert len(sides.fake) == 2
     assert sides.fake.read(np.arange(2)).shape == (2, 3, 8, 8)
+
+
+def test_names_from_a_mac_are_the_same_classes(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    real = open_source(folder(tmp_path / "real", {composed: 3, "dog": 2}), REAL)
+    root = folder(tmp_path / "fake", {decomposed: 2, "dog": 2})
+    classes = [{"name": decomposed, "real": 7, "made": 2}, {"name": "dog", "real": 9, "made": 2}]
+    (root / "manifest.json").write_text(json.dumps({"classes": classes}))
+    fake = open_source(root, FAKE)
+    # a network keeps the names of the images it was trained on
+    network = replace(fake, class_names=(decomposed, "dog"), train_counts={decomposed: 7, "dog": 9})
+    for source in (fake, network):
+        sides = align(real, source)
+        assert sides.class_names == sides.fake.class_names == (composed, "dog")
+        assert counts_by_class(None, sides.class_names, sides.fake) == [7, 9]
+    assert counts_by_class({decomposed: 1, "dog": 2}, (composed, "dog")) == [1, 2]
+    with pytest.raises(InputError, match="twice, in two Unicode forms"):
+        align(real, replace(fake, class_names=(decomposed, composed)))
 
 
 def test_labels_of_arrays_index_the_other_sides_classes(tmp_path: Path) -> None:

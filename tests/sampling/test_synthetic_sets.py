@@ -19,13 +19,16 @@ from gan_lt.sampling import (
     find_network,
     image_seeds,
     load_generator,
+    parse_truncation,
     plan_from_file,
     plan_per_class,
     plan_top_up,
     sample_images,
     write_synthetic_set,
 )
+from gan_lt.sampling.balanced import class_counts
 from gan_lt.sampling.images import CHUNK
+from gan_lt.sampling.truncation import psi_per_class
 
 MakeGenerator = Callable[..., Generator]
 Digests = Callable[[Path], dict[str, str]]
@@ -155,6 +158,25 @@ def test_counts_from_a_file(tmp_path: Path, make_generator: MakeGenerator) -> No
     file = tmp_path / "counts.json"
     file.write_text('{"cow": 4, "ant": 0}')
     assert plan_from_file(make_generator(), file).counts.tolist() == [0, 0, 4]
+
+
+def test_names_typed_on_a_mac_are_the_networks(tmp_path: Path, make_generator: MakeGenerator) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    file = tmp_path / "counts.json"
+    for own, asked in ((composed, decomposed), (decomposed, composed)):
+        G = make_generator(class_names=["ant", own, "cow"])
+        plan = plan_per_class(G, 2, [asked])
+        assert (plan.class_names[1], plan.counts.tolist()) == (composed, [0, 2, 0])
+        file.write_text(json.dumps({asked: 3}))
+        assert plan_from_file(G, file).counts.tolist() == [0, 3, 0]
+        assert psi_per_class(parse_truncation(f"{asked}=0.5"), plan.class_names).tolist() == [1, 0.5, 1]
+        assert psi_per_class({asked: 0.5}, G.class_names).tolist() == [1, 0.5, 1]
+        assert class_counts(G, {asked: 4}).tolist() == [0, 4, 0]
+        data = image_set([5, 1, 3], ["ant", asked, "cow"])
+        assert plan_top_up(G, data).counts.tolist() == [0, 4, 2]
+    file.write_text(json.dumps({composed: 3, decomposed: 3}))
+    with pytest.raises(InputError, match="two Unicode forms"):
+        plan_from_file(G, file)
 
 
 def test_counts_that_are_not_there_are_named(tmp_path: Path, make_generator: MakeGenerator) -> None:

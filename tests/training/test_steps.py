@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
+from gan_lt.errors import InputError
 from gan_lt.training import loop, step
-from gan_lt.training.monitor import Averages
+from gan_lt.training.monitor import Averages, Monitor
 from gan_lt.training.state import TrainingState
 from tests.training.runs import at_resolution, differences
 
@@ -240,3 +244,36 @@ def test_real_images_come_in_minus_one_to_one(make_config: MakeConfig, images: I
     assert labels.dtype == torch.int64
     assert -1 <= float(real.min()) < -0.9
     assert 0.9 < float(real.max()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [(torch.ones(8), r"a tensor of shape \[8\]"), (torch.ones(1), r"a tensor of shape \[1\]"), (0.5, "0.5")],
+)
+@pytest.mark.parametrize("half", ["discriminator_loss", "generator_loss"])
+def test_a_loss_that_is_no_scalar_names_its_method(
+    half: str,
+    loss: Any,
+    found: str,
+    make_config: MakeConfig,
+    images: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = TrainingState(make_config(regularizers=["lecam"]), images, CPU)
+    monkeypatch.setattr(state.objective.terms[0], half, lambda batch: loss)
+    with pytest.raises(InputError, match=f"lecam: its loss is {found}"):
+        loop.training_step(state, Averages())
+
+
+@pytest.mark.parametrize("figure", [torch.ones(3), "high", None, np.ones(2)])
+def test_statistics_that_are_no_numbers_name_their_method(figure: Any, tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path)
+    try:
+        with pytest.raises(InputError, match=r"^mymethod/count: .* can't be logged") as caught:
+            monitor.log(16, {"mymethod/count": figure})
+        assert "\n" not in str(caught.value)
+        monitor.log(16, {"a": torch.tensor(2.5), "b": np.float32(1), "c": float("nan"), "d": torch.ones(1)})  # type: ignore[dict-item]
+    finally:
+        monitor.close()
+    (line,) = (json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines())
+    assert {key: line.get(key) for key in "abcd"} == {"a": 2.5, "b": 1, "c": None, "d": 1}
