@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cuda_ops import backend_info, bias_act, conv3x3, modulated_epilogue, setup_filter, upfirdn2d, use_backend
 from gan_lt.command_line import CommandParser
+from gan_lt.models.precision import compute_dtype
 
 
 def doctor_parser(prog: str = "gan-lt doctor") -> argparse.ArgumentParser:
@@ -39,8 +40,12 @@ def doctor_command(arguments: Sequence[str], prog: str = "gan-lt doctor") -> int
         return _examine(args.run, args.json)
     info = backend_info()
     timings = time_operations()
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    precision = {
+        name: "fp32" if compute_dtype("auto", torch.device(name)) is None else "bf16" for name in devices
+    }
     if args.json:
-        print(json.dumps({**info, "milliseconds": timings}, indent=2))
+        print(json.dumps({**info, "precision": precision, "milliseconds": timings}, indent=2))
         return 0
     console = Console(soft_wrap=True)
     for name in ("torch", "cuda_version", "compiler", "nvcc"):
@@ -50,6 +55,8 @@ def doctor_command(arguments: Sequence[str], prog: str = "gan-lt doctor") -> int
         console.print(
             f"{device:<13} {entry['backend']}: {entry['reason'] or entry['source']}", highlight=False
         )
+    chosen = ", ".join(f"{dtype} on {name}" for name, dtype in precision.items())
+    console.print(f"{'precision':<13} auto is {chosen}", highlight=False)
     table = Table("operation", "device", "kernel", "forward", "with gradient", "reference forward", box=None)
     for row in timings:
         figures = [f"{row[key]:.2f} ms" if row[key] is not None else "-" for key in _FIGURES]
