@@ -146,7 +146,8 @@ def _open_judge(args: argparse.Namespace, grid: Grid, per_class: int) -> Judge:
             raise InputError(f"--test is missing: pass balanced images of the classes of {args.data}")
         test = f"{named}:test"
     data = grid.train
-    root = next((Path(t.partition("=")[2]) for t in grid.overrides if t.startswith("data.root=")), None)
+    roots = [Path(t.partition("=")[2]) for t in grid.overrides if t.startswith("data.root=")]
+    root = roots[-1] if roots else None  # as in training the last one counts
     images = open_image_set(
         test,
         resolution=data.resolution,

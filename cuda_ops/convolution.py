@@ -3,9 +3,9 @@
 float32 tensors in channels_last on a CPU go through Winograd's minimal filtering (Lavin and Gray, CVPR 2016), in the gradients
 of every order too. The error is then 1e-6 to 2e-6 of the output's root mean square instead of 2e-7, and values that are not
 finite reach tiles of outputs (4x4, or up to 9x9 by conv3x3_up), not the pixels around them alone. So do bfloat16 tensors where
-the CPU has instructions for their products (AVX-512 BF16) and no matrix units: transforms and sums are float32, what is
-multiplied is rounded to bfloat16, and the error is 1.2e-2 (with stride 2 0.9e-2) instead of 1.7e-3. Everything else is given
-to PyTorch.
+the CPU has instructions for their products (AVX-512 BF16) and no matrix units: transforms and sums are float32; what is
+multiplied, and what tiles of conv3x3_up share, is rounded to bfloat16. The error is then 1.2e-2 (with stride 2 0.9e-2) instead
+of 1.7e-3. Everything else is given to PyTorch.
 """
 
 from __future__ import annotations

@@ -104,9 +104,10 @@ def evaluation_parser() -> argparse.ArgumentParser:
 def _evaluate(arguments: Sequence[str]) -> int:
     chosen = evaluation_parser().parse_args(arguments)
     outputs = [path for path in (chosen.json, chosen.report) if path is not None]
-    for path in outputs:
-        require_writable(path)
     with ranks_of_torchrun() as ranks:
+        if ranks.leads:  # who writes; other machines may lack the folder
+            for path in outputs:
+                require_writable(path)
         report = _report(chosen, ranks)
     if not ranks.leads:
         return 0

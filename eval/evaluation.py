@@ -148,7 +148,7 @@ def evaluate(
 
     started = time.monotonic()
     for path in (json, report):
-        if path is not None:
+        if path is not None and (ranks is None or ranks.leads):
             require_writable(Path(path))
     require_seed(seed)
     at_least(1, batch_size, "batch_size")

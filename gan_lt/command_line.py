@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean train?)`, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    # without their dashes, which make all options alike
+    bare = {name.lstrip("-"): name for name in known}
+    near = difflib.get_close_matches(word.lstrip("-"), list(bare), n=1)
+    return f" (did you mean {bare[near[0]]}?)" if near else ""
 
 
 class CommandParser(argparse.ArgumentParser):

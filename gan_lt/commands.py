@@ -268,7 +268,9 @@ def _train(
         raise  # the remedy is to go on with this run, or it is another process's
     except Exception:
         # what only showed when the networks and methods were built, also a method's own fault: leave no empty run behind
-        if args.resume is None and is_main() and not (run / "stats.jsonl").exists():
+        if (
+            args.resume is None and is_main() and not (run / "samples").exists()
+        ):  # made when the training begins
             discard_run(run, keep_folder=existed)
         raise
 

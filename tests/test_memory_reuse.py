@@ -13,10 +13,10 @@ import resource, sys
 import torch
 from gan_lt.memory_reuse import keep_freed_memory
 kept = keep_freed_memory()
-for _ in range(3):
+for _ in range(10):
     torch.ones(4 << 20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
+for _ in range(60):
     torch.ones(4 << 20)
 print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -39,9 +39,8 @@ def run(**environment: str) -> tuple[bool, int]:
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="needs glibc"
 )
 def test_no_new_pages_for_what_was_freed() -> None:
-    kept, faults = run()
+    kept, few = run()
     assert kept
-    assert faults < 4096  # one tensor's pages; ten of them are 40,960
-    kept, faults = run(GLIBC_TUNABLES="glibc.malloc.trim_threshold=4096:glibc.malloc.mmap_threshold=4096")
+    kept, many = run(GLIBC_TUNABLES="glibc.malloc.trim_threshold=4096:glibc.malloc.mmap_threshold=4096")
     assert not kept, "the user's own settings stay"
-    assert faults > 20_000
+    assert few < many / 4  # pages may be large

@@ -286,6 +286,11 @@ def test_derivatives_at_special_values_are_those_of_the_reference(device, act, v
         ((2, 33, 129, 125), torch.float64, 1),
         ((2, 67, 255, 131), torch.bfloat16, 1),
         ((2, 17, 129, 125), torch.float32, 2),
+        # channels that fill whole vectors of 16 or 8 go past the caches straight from the sums
+        ((2, 32, 259, 251), torch.float32, 1),
+        ((2, 16, 129, 257), torch.float32, 2),
+        ((2, 16, 203, 257), torch.bfloat16, 2),
+        ((1, 48, 3, 30_001), torch.bfloat16, 1),  # in strips
     ],
 )
 def test_outputs_that_pass_the_caches_by(device, shape, dtype, up):

@@ -49,7 +49,7 @@ def test_a_worker_that_has_drawn_every_image_shares_their_names_still(tmp_path: 
     with open(told) as grown:
         mib = float(grown.read())
     assert os.waitpid(child, 0)[1] == 0
-    assert mib < 12  # what decoding itself takes varies with what ran before
+    assert mib < 18  # what decoding itself takes varies with what ran before; the names are 25
 
 
 def test_no_name_is_made_into_a_message_that_nobody_needs(tmp_path: Path) -> None:

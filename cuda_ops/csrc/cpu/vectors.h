@@ -66,6 +66,7 @@ static inline Bits rounded_bits(const Vec& v) {
   const Bits rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
   return v != v ? (bits | 0x400000u) : rounded;
 }
+// With the instruction, subnormal numbers become 0, as in the products.
 static inline HalfBits narrowed(const Vec& v) {
 #if defined(GAN_LT_BFLOAT16_INSTRUCTIONS)
   __m512 wide;
