@@ -3,7 +3,8 @@
     python -m benchmarks.choices [--batch 32] [--resolution 32] [--channels 128] [--rounds 9] [--threads N] [--json FILE]
 
 Layers run forward and backward, in float32 and channels_last unless a choice is about that; both sides are checked to give
-the same values first. Times are medians over rounds; the gain is the median, over rounds, of the ratio within a round.
+the same values first. Rows of bfloat16 are there where the CPU has instructions for it. Times
+are medians over rounds; the gain is the median, over rounds, of the ratio within a round.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.digits_judge import cpu_name
-from cuda_ops import conv3x3, modulated_epilogue, setup_filter, upfirdn2d
+from cuda_ops import conv3x3, library, modulated_epilogue, setup_filter, upfirdn2d
 from gan_lt.models import Generator
 from gan_lt.models.layers import resampling_conv2d
 from gan_lt.training.ema import update_ema
@@ -54,6 +55,7 @@ def forward_and_backward(
     with torch.no_grad():
         shape = layer(*leaves).shape
     gradient = torch.randn(shape, generator=torch.Generator().manual_seed(1)).contiguous(memory_format=form)
+    gradient = gradient.to(leaves[0].dtype)
 
     def call() -> list[Tensor]:
         out = layer(*leaves)
@@ -143,6 +145,15 @@ def choices(batch: int, resolution: int, channels: int) -> Iterator[Choice]:
         x,
         weight,
     )
+    if library.bfloat16_convolutions():
+        half = x.bfloat16(), weight.bfloat16()
+        ours = forward_and_backward(conv3x3, *half)
+        theirs = forward_and_backward(lambda x, w: F.conv2d(x, w, padding=1), *half)
+        for a, b in zip(ours(), theirs(), strict=True):
+            error = (a.float() - b.float()).square().mean() / b.float().square().mean()
+            assert float(error) < 0.02**2  # noqa: S101  as the others
+        yield Choice("the same in bfloat16", "PyTorch's convolution in bfloat16", ours, theirs)
+        yield Choice("the same in bfloat16", "in float32", ours, forward_and_backward(conv3x3, x, weight))
     yield layers(
         "up 2: transposed convolution, then filter",
         "filter at full size, then convolution",

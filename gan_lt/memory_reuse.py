@@ -6,8 +6,8 @@ import ctypes
 import os
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; more is refused
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+_NEVER = -1  # mallopt(3): "disables trimming completely"
 
 
 def keep_freed_memory() -> bool:
@@ -28,8 +28,9 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # another C library
         return False
-    kept = mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and kept)
+    kept = mallopt(_M_TRIM_THRESHOLD, _NEVER)
+    # By itself each tensor of 32 MiB and more is mapped, and given back, on its own, whatever the threshold.
+    return bool(mallopt(_M_MMAP_MAX, 0) and kept)
 
 
 __all__ = ["keep_freed_memory"]

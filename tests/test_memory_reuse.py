@@ -13,11 +13,14 @@ import resource, sys
 import torch
 from gan_lt.memory_reuse import keep_freed_memory
 kept = keep_freed_memory()
-for _ in range(10):
+def step():
     torch.ones(4 << 20)
+    torch.ones(20 << 20)  # 80 MiB: beyond what mallopt's threshold for maps can be
+for _ in range(5):
+    step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(60):
-    torch.ones(4 << 20)
+for _ in range(25):
+    step()
 print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -44,3 +47,27 @@ def test_no_new_pages_for_what_was_freed() -> None:
     kept, many = run(GLIBC_TUNABLES="glibc.malloc.trim_threshold=4096:glibc.malloc.mmap_threshold=4096")
     assert not kept, "the user's own settings stay"
     assert few < many / 4  # pages may be large
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mallopt")
+def test_large_tensors_in_other_threads() -> None:
+    program = """
+import threading
+import torch
+from gan_lt.memory_reuse import keep_freed_memory
+keep_freed_memory()
+sums = []
+def work():
+    for _ in range(3):
+        sums.append(float(torch.ones(40 << 20).sum()))
+threads = [threading.Thread(target=work) for _ in range(2)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert sums == [float(40 << 20)] * 6, sums
+"""
+    subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PATH": "/usr/bin", "PYTHONPATH": ":".join(sys.path)},
+        check=True,
+        timeout=120,
+    )

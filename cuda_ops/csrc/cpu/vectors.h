@@ -157,12 +157,17 @@ static inline void store_words(Pair* p, const Vec* v) {
   memcpy(static_cast<void*>(p), &words, sizeof words);
 }
 
-struct FloatProduct {
+// How words are multiplied and added up.
+template <typename W>
+struct Product;
+template <>
+struct Product<float> {
   using Columns = Vec;
   static Columns load(const float* b) { return load_vec(b); }
   static void add(Vec& sum, const float* a, const Columns& b) { sum += *a * b; }
 };
-struct PairProduct {
+template <>
+struct Product<Pair> {
 #if defined(GAN_LT_BFLOAT16_INSTRUCTIONS)
   using Columns = __m512bh;
   static Columns load(const Pair* b) {
@@ -192,20 +197,10 @@ struct PairProduct {
   static void add(Vec& sum, const Pair* a, const Columns& b) { sum += read(a->low) * b.low + read(a->high) * b.high; }
 #endif
 };
-template <typename W>
-struct ProductOf {
-  using type = FloatProduct;
-};
-template <>
-struct ProductOf<Pair> {
-  using type = PairProduct;
-};
-
 // out[r][j] = sum_s a[r * row + s * step] * b[s][j] (added to out where ADD) for kRows rows r and COLUMNS vectors of
 // columns j, sums of the products of words. out's rows are one vector after the other, as b's.
 template <int COLUMNS, bool ADD, typename W>
 static inline void multiply(const W* a, int64_t row, int64_t step, const W* b, int64_t steps, float* out) {
-  using Product = typename ProductOf<W>::type;
   constexpr int kWidth = COLUMNS * kLanes;
   Vec sums[kRows][COLUMNS];
 #pragma GCC unroll 12
@@ -213,13 +208,13 @@ static inline void multiply(const W* a, int64_t row, int64_t step, const W* b, i
 #pragma GCC unroll 2
     for (int q = 0; q < COLUMNS; q++) sums[r][q] = ADD ? load_vec(out + r * kWidth + q * kLanes) : Vec{};
   for (int64_t s = 0; s < steps; s++, a += step, b += kWidth) {
-    typename Product::Columns columns[COLUMNS];
+    typename Product<W>::Columns columns[COLUMNS];
 #pragma GCC unroll 2
-    for (int q = 0; q < COLUMNS; q++) columns[q] = Product::load(b + q * kLanes);
+    for (int q = 0; q < COLUMNS; q++) columns[q] = Product<W>::load(b + q * kLanes);
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; r++) {
 #pragma GCC unroll 2
-      for (int q = 0; q < COLUMNS; q++) Product::add(sums[r][q], a + r * row, columns[q]);
+      for (int q = 0; q < COLUMNS; q++) Product<W>::add(sums[r][q], a + r * row, columns[q]);
     }
   }
 #pragma GCC unroll 12
