@@ -35,7 +35,7 @@ from cuda_ops import use_backend
 from gan_lt.config import TrainConfig, build_config
 from gan_lt.data import ImageSet
 from gan_lt.errors import InputError
-from gan_lt.memory_reuse import keep_freed_memory
+from gan_lt.memory_reuse import StepMemory
 from gan_lt.models.precision import compute_dtype, set_compute_dtype
 from gan_lt.training.loop import training_step
 from gan_lt.training.monitor import Averages
@@ -224,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     if device.type == "cpu":
-        keep_freed_memory()  # as training does; it serves all sides
+        StepMemory()  # as training does; it serves all sides
     dtype = compute_dtype(args.precision, device) or torch.float32
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     print(f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}, {dtype}")

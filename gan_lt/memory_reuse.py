@@ -5,16 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from pathlib import Path
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # malloc.h
 _NEVER = -1  # mallopt(3): "disables trimming completely"
+_LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; more is refused
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep what this process frees, instead of giving it back to the system.
+    """Have the C library keep what this process frees, in pieces below 32 MiB, instead of giving it back to the system.
 
-    Activations of some MB are otherwise new pages in every layer of every step, and the system clears each of them anew. The
-    process holds on to its largest step's memory, which the next step needs again anyway.
+    Activations of some MB are otherwise new pages in every layer of every step, and the system clears each of them anew.
 
     Returns:
         Whether it could: the C library is glibc, and neither MALLOC_* nor GLIBC_TUNABLES have a setting of the user's own.
@@ -29,8 +30,43 @@ def keep_freed_memory() -> bool:
     except AttributeError:  # another C library
         return False
     kept = mallopt(_M_TRIM_THRESHOLD, _NEVER)
-    # By itself each tensor of 32 MiB and more is mapped, and given back, on its own, whatever the threshold.
-    return bool(mallopt(_M_MMAP_MAX, 0) and kept)
+    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and kept)
 
 
-__all__ = ["keep_freed_memory"]
+class StepMemory:
+    """`keep_freed_memory` for steps that repeat, with larger pieces too, as long as these are used again.
+
+    The C library can't always use a large piece again: a small object that was put into its first bytes and stays is enough
+    (glibc's bug 14581). So the process's size is looked at after every step, and when it has grown by half, what lies idle
+    goes back to the system.
+    """
+
+    _SETTLING = 16  # steps from which the usual size is taken: those with lazy penalties are among them
+    _GROWTH = 1.5
+
+    def __init__(self) -> None:
+        self._usual = self._steps = 0
+        self._keeps = keep_freed_memory() and bool(ctypes.CDLL(None).mallopt(_M_MMAP_MAX, 0))
+
+    def end_step(self) -> bool:
+        """To be called after every step. Returns whether idle memory was given back."""
+        if not self._keeps:
+            return False
+        size = resident_bytes()
+        if self._steps < self._SETTLING:
+            self._steps += 1
+            self._usual = max(self._usual, size)
+            return False
+        if size < self._GROWTH * self._usual:
+            return False
+        ctypes.CDLL(None).malloc_trim(0)
+        self._usual = self._steps = 0  # what is left may be in use, so what is usual is found anew
+        return True
+
+
+def resident_bytes() -> int:
+    """Physical memory of this process, on Linux."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+__all__ = ["StepMemory", "keep_freed_memory", "resident_bytes"]

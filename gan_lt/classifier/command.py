@@ -20,6 +20,7 @@ from gan_lt.classifier.training import ClassifierSettings, measure_classifier, t
 from gan_lt.command_line import CommandParser
 from gan_lt.data import ImageSet, open_image_set, thin_to_long_tail
 from gan_lt.errors import InputError
+from gan_lt.memory_reuse import keep_freed_memory
 from gan_lt.models.pretrained import CONFIG_NAME
 from gan_lt.progress import images_progress
 
@@ -101,6 +102,8 @@ def classifier_command(arguments: Sequence[str], prog: str = "gan-lt classifier"
     device = choose_device(args.device)
     train_set, test_set = _open_sets(args)
     console = Console(stderr=True)
+    if device.type == "cpu":
+        keep_freed_memory()
     with images_progress(console) as progress:
         bar = progress.add_task("training", total=settings.epochs * len(train_set))
         network = train_classifier(train_set, settings, device, lambda n: progress.advance(bar, n))

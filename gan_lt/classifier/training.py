@@ -25,7 +25,6 @@ from gan_lt.classifier.recall import RecallReport, recall_report
 from gan_lt.data import BatchLoader, ImageSet, sampler_for
 from gan_lt.data.labelling import require_all_classes
 from gan_lt.errors import InputError
-from gan_lt.memory_reuse import keep_freed_memory
 from gan_lt.regularizers.class_weights import inverse_effective_weights
 
 _STATISTICS_IMAGES = 5000  # enough for the mean and deviation of a channel to three digits
@@ -96,8 +95,6 @@ def train_classifier(
     settings = ClassifierSettings() if settings is None else settings
     require_all_classes(images.class_names, images.labels, images.name)
     device = torch.device(device)
-    if device.type == "cpu":
-        keep_freed_memory()
     batch = min(settings.batch, len(images))
     loader = BatchLoader(
         images,

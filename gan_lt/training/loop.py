@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gan_lt.config import TrainConfig
 from gan_lt.data import ImageSet
 from gan_lt.interruption import StopRequest
-from gan_lt.memory_reuse import keep_freed_memory
+from gan_lt.memory_reuse import StepMemory
 from gan_lt.processes import any_process, average_gradients, is_main, wait_for_all
 from gan_lt.progress import training_progress
 from gan_lt.training.ema import ema_decay, update_ema
@@ -79,10 +79,9 @@ def _train(
 ) -> bool:
     settings = config.training
     measuring = _measuring(config, images, run, console, device) if is_main() else None
-    if device.type == "cpu":
-        keep_freed_memory()
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
+    memory = StepMemory() if device.type == "cpu" else None
+    if device.type == "cpu" and settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     with memory_for_networks(run):
         state = TrainingState(config, images, device)
         if not resume(state, run, console) and settings.init_from is not None:
@@ -104,6 +103,8 @@ def _train(
         while state.images_seen < total_images and not stopped:
             with enough_memory(config, run):
                 training_step(state, averages)
+            if memory is not None:
+                memory.end_step()
             progress.update(bar, completed=min(state.images_seen, total_images))
             # together: a process that stopped alone would leave the others waiting for its gradients
             stopped = any_process(stop.requested)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmarks import choices
 from benchmarks.choices import main
+from cuda_ops import library
 
 SIZES = ["--batch", "2", "--resolution", "8", "--channels", "8", "--rounds", "1", "--seconds", "0"]
 
@@ -21,7 +22,7 @@ def test_every_choice_is_timed_beside_the_usual_way(
     assert main([*SIZES, "--json", str(tmp_path / "c.json")]) == 0
     rows = json.loads((tmp_path / "c.json").read_text())["choices"]
     printed = capsys.readouterr().out.splitlines()
-    assert len(rows) == len(printed) - 1 == 8
+    assert len(rows) == len(printed) - 1 == 8 + 2 * library.bfloat16_convolutions()
     for row, line in zip(rows, printed[1:], strict=True):
         assert min(row["ms"], row["usual_ms"], row["gain"]) > 0
         assert line.startswith(row["choice"])

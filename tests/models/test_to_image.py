@@ -41,3 +41,22 @@ def test_its_derivatives(layout: torch.memory_format) -> None:
 def test_no_images(layout: torch.memory_format) -> None:
     layer, x, w = layer_and_inputs(layout)
     assert layer(x[:0], w[:0]).shape == (0, 3, 3, 5)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 3, 5), (2, 8, 1, 1)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_bfloat16_activations_with_float32_weights(
+    shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    layer, x, w = ToImage(8, 3, 6), torch.randn(shape).contiguous(memory_format=layout), torch.randn(2, 6)
+    expected = layer(x, w)
+    image = layer(x.bfloat16(), w)
+    assert image.dtype == torch.bfloat16
+    torch.testing.assert_close(image.float(), expected, rtol=2e-2, atol=2e-2)
+
+
+def test_a_part_of_larger_images() -> None:
+    layer, x, w = layer_and_inputs(torch.channels_last)
+    part = x[:, :, 1:, 1:]
+    torch.testing.assert_close(layer(part, w), layer(part.contiguous(), w), rtol=1e-12, atol=1e-12)

@@ -86,6 +86,23 @@ def test_without_a_compiler_the_wheel_is_made_and_says_so(sdist: Path, tmp_path:
     }
 
 
+AGREEMENT = """
+import torch
+from cuda_ops import bias_act, conv3x3, library, modulated_epilogue, upfirdn2d, use_backend
+x = torch.randn(4, 40, 9, 7, generator=torch.Generator().manual_seed(0))
+f = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+weight = torch.randn(40, 40, 3, 3, generator=torch.Generator().manual_seed(0))
+for image in (x, x.to(memory_format=torch.channels_last)):
+    for call in (lambda: upfirdn2d(image, f, up=2, padding=2), lambda: bias_act(image, act="tanh"),
+                 lambda: modulated_epilogue(image, torch.ones(4, 40)), lambda: conv3x3(image, weight) / 19):
+        with use_backend("native"):
+            actual = call()
+        with use_backend("reference"):
+            torch.testing.assert_close(actual, call(), rtol=1e-5, atol=5e-5)
+assert "ahead of time" in library.load("cpu").source
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not have_compiler(), reason="no C++ compiler here")
 def test_the_installed_wheel_trains_generates_and_evaluates_elsewhere(sdist: Path, tmp_path: Path) -> None:
@@ -112,6 +129,7 @@ def test_the_installed_wheel_trains_generates_and_evaluates_elsewhere(sdist: Pat
     cpu = json.loads(run([gan_lt, "doctor", "--json"], work, CXX="no-such-compiler").stdout)["cpu"]
     assert cpu["backend"] == "native"
     assert str(installed) in cpu["source"]
+    run([str(python), "-c", AGREEMENT], work, CXX="no-such-compiler")
     run(
         [gan_lt, "train", "--preset", "digits-lt", "--kimg", "0.2", "--name", "r", "training.tick_kimg=1"],
         work,

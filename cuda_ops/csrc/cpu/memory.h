@@ -25,7 +25,7 @@ class Memory {
     data_ = static_cast<S*>(aligned_alloc(line, bytes));
     if (!data_) no_memory(bytes);
 #if defined(MADV_HUGEPAGE)
-    // Large memory comes from the system every time; in small pages, taking it costs as much as using it.
+    // Where large memory comes from the system every time, taking it in small pages costs as much as using it.
     if (values >= kHuge) madvise(static_cast<void*>(data_), bytes, MADV_HUGEPAGE);
 #endif
     if (filling == kZeros) memset(static_cast<void*>(data_), 0, bytes);

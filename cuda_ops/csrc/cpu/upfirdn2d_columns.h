@@ -58,8 +58,7 @@ GAN_LT_LOOP void filter_same(const Lines<S, T>& lines, const UpfirdnArgs& a, con
   for (int64_t r = 0; r < lines.rows; r++) {
     const S* __restrict in = lines.in + r * lines.pitch;
     T* __restrict out = lines.out + r * lines.out_pitch;
-    int64_t i = 0;
-    for (; i < n; i++) {
+    for (int64_t i = 0; i < n; i++) {
       S v = ADD ? S(read(out[i])) : S(0);
       for (int t = 0; t < COUNT; t++) v += w[t] * in[i + t * k];
       write(out + i, v);

@@ -1,7 +1,7 @@
 // Vectors of channels in registers, as float, whatever type memory holds; and the matrix product of the 3x3 convolutions.
 #pragma once
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -48,16 +48,13 @@ static inline Vec load_vec(const float* p) {
 static inline void store_vec(float* p, const Vec& v) { memcpy(p, &v, sizeof v); }
 
 static inline Vec widened(const HalfBits& bits) {
-  Vec v;
-#if defined(GAN_LT_BFLOAT16_INSTRUCTIONS)  // the compiler takes four
-  __m256i narrow;
-  memcpy(&narrow, &bits, sizeof narrow);
-  const __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16);
+#if defined(__AVX512F__) && !defined(GAN_LT_LANES)
+  // The compiler takes four instructions, and warns of the form without a mask.
+  const Bits wide = (Bits)_mm512_maskz_cvtepu16_epi32(__mmask16(-1), (__m256i)bits) << 16;
 #else
   const Bits wide = __builtin_convertvector(bits, Bits) << 16;
 #endif
-  memcpy(&v, &wide, sizeof v);
-  return v;
+  return (Vec)wide;
 }
 static inline Vec load_vec(const BFloat16* p) {
   HalfBits bits;
@@ -91,13 +88,7 @@ static inline void store_vec(BFloat16* p, const Vec& v) {
 }
 
 #if defined(GAN_LT_BFLOAT16_INSTRUCTIONS)
-// As in numbers.h, with the instructions for it.
-static inline const float* load(const BFloat16* source, float* buffer, int64_t n) {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store_vec(buffer + i, load_vec(source + i));
-  for (; i < n; i++) buffer[i] = read(source[i]);
-  return buffer;
-}
+// As in numbers.h, with the instruction for it.
 static inline void store(BFloat16* target, const float* buffer, int64_t n) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store_vec(target + i, load_vec(buffer + i));
@@ -209,6 +200,7 @@ struct Product<Pair> {
   static void add(Vec& sum, const Pair* a, const Columns& b) { sum += read(a->low) * b.low + read(a->high) * b.high; }
 #endif
 };
+
 // out[r][j] = sum_s a[r * row + s * step] * b[s][j] (added to out where ADD) for kRows rows r and COLUMNS vectors of
 // columns j, sums of the products of words. out's rows are one vector after the other, as b's.
 template <int COLUMNS, bool ADD, typename W>

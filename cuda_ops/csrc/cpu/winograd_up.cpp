@@ -47,9 +47,7 @@ static inline void transform_up(const float* m, int64_t pitch, const Convolution
     const bool again = ROWS == kSide && i == 0 && at.y > 0;
     for (int j = 0; j < COLUMN_POINTS && left + 2 * j < width; j++) {
       T* to = row + 2 * j * a.out;
-      if (again || (COLUMN_POINTS == kSide && j == 0 && at.x > 0)) {
-        d[j] += load_lanes(to, a.out - k);
-      }
+      if (again || (COLUMN_POINTS == kSide && j == 0 && at.x > 0)) d[j] += load_lanes(to, a.out - k);
       store_lanes(to, d[j], a.out - k);
     }
   }
@@ -99,7 +97,7 @@ static void convolve_up(const ConvolutionArgs& a) {
           for (int64_t t = 0; t < n; t++)
             for (int q = 0; q < COLUMNS && panel * kWidth + q * kLanes < a.out; q++)
               transform_up<rows.value, columns.value, T>(products + t * kWidth + q * kLanes, product_pitch, a,
-                                                      tiles[first + t], panel * kWidth + q * kLanes);
+                                                         tiles[first + t], panel * kWidth + q * kLanes);
         }
         parity += parity_weights;
       });
