@@ -16,17 +16,14 @@ FAULTS = """
 import resource, sys
 import torch
 from gan_lt.memory_reuse import StepMemory, keep_freed_memory
-def step():
-    torch.ones(4 << 20)
-    if large:
-        torch.ones(10 << 20)  # 40 MiB: beyond what mallopt's threshold for maps can be
-large = sys.argv[1] == "large"
+large = sys.argv[1] == "large"  # beyond what mallopt's threshold for maps can be
 kept = StepMemory()._keeps if large else keep_freed_memory()
-for _ in range(3):
-    step()
+def steps(n):
+    for _ in range(n):
+        torch.ones((10 if large else 4) << 20)
+steps(20)  # in the first ones small objects still find their places
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(12):
-    step()
+steps(40)
 print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
