@@ -224,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     if device.type == "cpu":
-        StepMemory()  # as training does; it serves all sides
+        StepMemory()  # for all sides; training also gives back what piles up
     dtype = compute_dtype(args.precision, device) or torch.float32
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     print(f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}, {dtype}")

@@ -37,22 +37,30 @@ class StepMemory:
     """`keep_freed_memory` for steps that repeat, with larger pieces too, as long as these are used again.
 
     The C library can't always use a large piece again: a small object that was put into its first bytes and stays is enough
-    (glibc's bug 14581). So the process's size is looked at after every step, and when it has grown by half, what lies idle
-    goes back to the system.
+    (glibc's bug 14581). So the process's own memory is looked at after every step, and when it is half as much again as its
+    largest of the first 16 steps, what lies idle goes back to the system, and 16 steps tell anew what is usual.
+
+    Attributes:
+        keeps: whether it does anything: `keep_freed_memory` could, and the system tells the size of a process.
     """
 
-    _SETTLING = 16  # steps from which the usual size is taken: those with lazy penalties are among them
+    _SETTLING = 16  # those with lazy penalties are among them
     _GROWTH = 1.5
 
     def __init__(self) -> None:
         self._usual = self._steps = 0
-        self._keeps = keep_freed_memory() and bool(ctypes.CDLL(None).mallopt(_M_MMAP_MAX, 0))
+        # large pieces only where somebody watches them
+        self.keeps = (
+            keep_freed_memory()
+            and own_bytes() is not None
+            and bool(ctypes.CDLL(None).mallopt(_M_MMAP_MAX, 0))
+        )
 
     def end_step(self) -> bool:
         """To be called after every step. Returns whether idle memory was given back."""
-        if not self._keeps:
+        size = own_bytes() if self.keeps else None
+        if size is None:
             return False
-        size = resident_bytes()
         if self._steps < self._SETTLING:
             self._steps += 1
             self._usual = max(self._usual, size)
@@ -60,13 +68,17 @@ class StepMemory:
         if size < self._GROWTH * self._usual:
             return False
         ctypes.CDLL(None).malloc_trim(0)
-        self._usual = self._steps = 0  # what is left may be in use, so what is usual is found anew
+        self._usual = self._steps = 0  # what is left may be in use
         return True
 
 
-def resident_bytes() -> int:
-    """Physical memory of this process, on Linux."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def own_bytes() -> int | None:
+    """Physical memory of this process but for files and what it shares, on Linux; None where /proc does not tell."""
+    try:
+        _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()
+    except OSError:
+        return None
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
-__all__ = ["StepMemory", "keep_freed_memory", "resident_bytes"]
+__all__ = ["StepMemory", "keep_freed_memory", "own_bytes"]

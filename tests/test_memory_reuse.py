@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from gan_lt import memory_reuse
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="needs glibc"
@@ -17,7 +21,7 @@ import resource, sys
 import torch
 from gan_lt.memory_reuse import StepMemory, keep_freed_memory
 large = sys.argv[1] == "large"  # beyond what mallopt's threshold for maps can be
-kept = StepMemory()._keeps if large else keep_freed_memory()
+kept = StepMemory().keeps if large else keep_freed_memory()
 def steps(n):
     for _ in range(n):
         torch.ones((10 if large else 4) << 20)
@@ -31,7 +35,7 @@ THREADS = """
 import threading
 import torch
 from gan_lt.memory_reuse import StepMemory
-assert StepMemory()._keeps
+assert StepMemory().keeps
 seen = []
 def work():
     for _ in range(3):
@@ -46,7 +50,7 @@ assert seen == [(1.0, 1.0)] * 6, seen
 # Scalars that stay take the first bytes of pieces that large tensors have left.
 GROWTH = """
 import torch
-from gan_lt.memory_reuse import StepMemory, resident_bytes
+from gan_lt.memory_reuse import StepMemory, own_bytes
 torch.set_num_threads(1)
 memory, kept, returned, largest = StepMemory(), [], 0, 0
 for step in range(120):
@@ -56,7 +60,7 @@ for step in range(120):
     del x
     z = y + 1
     del y, z
-    largest = max(largest, resident_bytes())
+    largest = max(largest, own_bytes())
     returned += memory.end_step()
 print(returned, largest >> 20)
 """
@@ -81,6 +85,49 @@ def test_no_new_pages_for_what_was_freed(size: str) -> None:
     kept, many = run(FAULTS, size, GLIBC_TUNABLES=tunables).split()
     assert kept == "False", "the user's own settings stay"
     assert int(few) < int(many) / 4  # pages may be large
+
+
+class Library:
+    """A C library that counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.trims = 0
+
+    def mallopt(self, name: int, value: int) -> int:
+        return 1
+
+    def malloc_trim(self, pad: int) -> int:
+        self.trims += 1
+        return 1
+
+
+def test_growth_by_half_gives_idle_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    library, sizes = Library(), [100]
+    monkeypatch.setattr(memory_reuse.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(memory_reuse, "own_bytes", lambda: sizes[-1])
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    memory = memory_reuse.StepMemory()
+    usual = [*range(100, 115), 200]  # the last of the settling steps counts
+    grown = [299, 300]
+    after = [*[500] * 16, 749, 750]  # what is left may be in use
+    given = []
+    for size in usual + grown + after:
+        sizes.append(size)
+        given.append(memory.end_step())
+    assert given == [False] * 17 + [True] + [False] * 17 + [True]
+    assert library.trims == 2
+
+
+def test_without_proc_large_pieces_are_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_proc(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(memory_reuse.ctypes, "CDLL", lambda name: Library())
+    monkeypatch.setattr(Path, "read_text", no_proc)
+    memory = memory_reuse.StepMemory()
+    assert not memory.keeps
+    assert not memory.end_step()
 
 
 def test_large_tensors_in_other_threads() -> None:
